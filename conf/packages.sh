@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need.
+set -u
+BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev iproute2"
+TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml curl nginx-light apache2 iproute2 strace procps"
+case "${1:-}" in
+build) wanted=$BUILD ;;
+tests) wanted=$TESTS ;;
+*) echo "usage: packages.sh build|tests" >&2; exit 2 ;;
+esac
+missing=""
+for package in $wanted; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" -ne 0 ]; then
+    echo "packages are missing:$missing" >&2
+    echo "install them as root: apt-get install$missing" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+# Servers come for the tests alone: they are not started by their packages.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 ||
+    { apt-get update -q && apt-get install -y -q --no-install-recommends $missing; }

@@ -1,0 +1,196 @@
+/* conf.h (layer: conf): the configuration as the rest of the program sees it: parsed, defaulted, checked and immutable.
+ *
+ * A `struct la_conf` owns everything it points to; it is freed as a whole with la_conf_free once no worker uses it.
+ * The schema table (src/conf/schema.c) is the one source for parsing, defaults, error texts, `lastack schema` and
+ * conf/reference.yaml. Loading reads files only; it never touches the network, never resolves a name.
+ *
+ * Units: *_ms milliseconds (0 = off where the reference says so), sizes in bytes. "auto" durations are LA_AUTO. */
+#ifndef LASTACK_CONF_H
+#define LASTACK_CONF_H
+
+#include "lastack/addr.h"
+#include "lastack/log.h"
+
+#define LA_AUTO UINT64_MAX
+
+enum la_protocol { LA_PROTO_HTTP, LA_PROTO_FASTCGI, LA_PROTO_MEMCACHED };
+enum la_balance { LA_BALANCE_ROUND_ROBIN, LA_BALANCE_LEAST_CONNECTIONS, LA_BALANCE_HASH };
+enum la_request_mode { LA_REQUEST_BUFFER, LA_REQUEST_STREAM };
+enum la_forwarded_mode { LA_FORWARDED_X, LA_FORWARDED_RFC7239, LA_FORWARDED_BOTH, LA_FORWARDED_OFF };
+enum la_log_format { LA_FORMAT_JSON, LA_FORMAT_COMBINED };
+
+/* Where a value stands, for messages made after parsing (check, doctor). */
+struct la_conf_pos {
+    const char *file; /* owned by the la_conf */
+    unsigned line, column;
+};
+
+struct la_conf_listen {
+    char *name;
+    struct la_addr address;
+    unsigned unix_mode; /* e.g. 0660 */
+    unsigned backlog;   /* default 4096 */
+    enum la_protocol protocol;
+    char *upstream; /* NULL: routes decide */
+    struct la_net *accept_proxy;
+    size_t accept_proxies;
+    bool client_half_close_serve; /* client_half_close: abort (default) | serve */
+    uint64_t handshake_ms, head_ms, body_ms, keepalive_ms, write_ms;
+    uint64_t min_rate; /* bytes per second, request body; 0 = off */
+    struct la_conf_pos pos;
+};
+
+struct la_conf_server {
+    char *text;             /* as written: label in metrics */
+    struct la_addr address; /* len 0: `host` is a name that must be resolved */
+    char *host;             /* NULL unless a name */
+    uint16_t port;
+    unsigned weight; /* 1..256 */
+    bool backup, drain;
+    uint64_t slow_start_ms;
+    struct la_conf_pos pos;
+};
+
+struct la_conf_source {
+    char *text;
+    struct la_addr address;      /* port 0 */
+    uint16_t port_low, port_high; /* 0,0: the kernel's range */
+    struct la_conf_pos pos;
+};
+
+struct la_conf_header {
+    char *name, *value;
+};
+
+struct la_conf_upstream {
+    char *name;
+    enum la_protocol protocol;
+    enum la_balance balance;
+    char *hash_header; /* NULL: hash by client address */
+    struct la_conf_server *server;
+    size_t servers;
+    struct la_conf_source *source;
+    size_t sources;
+    struct {
+        unsigned max, tunnels;
+        uint64_t idle_reuse_ms, idle_close_ms; /* LA_AUTO or a duration */
+        uint64_t max_requests, max_age_ms;     /* 0 = no limit */
+        uint64_t goodbye_ms, abort_wait_ms, drain_max_bytes;
+    } pool;
+    struct {
+        unsigned length;
+        uint64_t timeout_ms;
+    } queue;
+    struct {
+        uint64_t connect_ms, send_ms, response_ms, tunnel_ms, user_ms;
+    } timeouts;
+    struct {
+        enum la_request_mode request_mode;
+        uint64_t request_bytes, response_bytes, response_file_bytes;
+        char *dir;
+    } buffer;
+    unsigned retry_max;
+    struct {
+        char *path; /* NULL: no active checks */
+        char *host; /* Host field of the check; default: the server's address */
+        uint64_t interval_ms, timeout_ms;
+        unsigned unhealthy, healthy;
+    } health;
+    struct {
+        unsigned failures;   /* passive: consecutive failures until a server is out; default 3, 0 = never */
+        uint64_t out_ms;     /* first time out, doubled each time; default 1 s */
+        uint64_t out_max_ms; /* default 30 s */
+    } passive;
+    struct la_conf_header *set;
+    size_t sets;
+    char **remove;
+    size_t removes;
+    struct la_conf_pos pos;
+};
+
+struct la_conf_route {
+    char *host; /* lower case: exact, "*.x", or "*" */
+    char *path; /* prefix, normalized, starts with '/' */
+    char *upstream;
+    char **listen; /* names; none: every http listener without an upstream of its own */
+    size_t listens;
+    bool upgrade_websocket;
+    uint64_t response_ms; /* 0: the upstream's */
+    struct la_conf_pos pos;
+};
+
+struct la_conf {
+    unsigned workers; /* 0 = auto */
+    char *user;       /* NULL: stay */
+    uint64_t drain_timeout_ms;
+    struct la_conf_listen *listen;
+    size_t listens;
+    struct la_addr admin; /* len 0: no admin listener */
+    struct la_conf_upstream *upstream;
+    size_t upstreams;
+    struct la_conf_route *route;
+    size_t routes;
+    struct {
+        enum la_forwarded_mode mode;
+        struct la_net *trust;
+        size_t trusts;
+    } forwarded;
+    struct {
+        struct la_addr *server; /* none: the system's */
+        size_t servers;
+        uint64_t max_ttl_ms;
+    } resolver;
+    struct {
+        enum la_log_level level;
+        enum la_log_format format;
+        char *access; /* NULL: off; "stdout"; or a path */
+        char *error;  /* NULL: standard error */
+    } log;
+    struct {
+        uint64_t header_bytes;
+        unsigned headers;
+        uint64_t clients; /* LA_AUTO: from the descriptor limit */
+        uint64_t clients_per_address;
+        uint64_t body; /* 0 = no limit */
+        uint64_t memory, disk;
+    } limits;
+    char **files; /* every file read, for the record */
+    size_t file_count;
+    struct la_conf_own *own; /* memory and positions: src/conf only; NULL in a la_conf that was not loaded */
+};
+
+/* One finding of the loader or of a check. */
+struct la_conf_finding {
+    bool warning;
+    char *text; /* "conf.yaml:12:5: upstreams.app.pool.maxx: unknown key, did you mean \"max\"?" */
+};
+struct la_conf_findings {
+    struct la_conf_finding *item;
+    size_t n, errors;
+};
+void la_conf_findings_fini(struct la_conf_findings *f);
+void la_conf_finding_add(struct la_conf_findings *f, bool warning, const struct la_conf_pos *pos, const char *fmt, ...)
+    LA_PRINTF(4, 5);
+
+/* Reads path and its includes. Returns NULL when there is any error; all of them are in *out then. Warnings
+ * alone do not fail. */
+struct la_conf *la_conf_load(const char *path, struct la_conf_findings *out);
+/* The same from memory; name stands for the file in messages. */
+struct la_conf *la_conf_load_text(const char *name, struct la_slice text, struct la_conf_findings *out);
+void la_conf_free(struct la_conf *c);
+
+/* Where a value was written, by its path ("upstreams.app.pool.max", "listen[0].address"; items count through the
+ * included files). A value that was left out: where its nearest parent stands; NULL when there is none of those. */
+const struct la_conf_pos *la_conf_where(const struct la_conf *c, const char *fmt, ...) LA_PRINTF(2, 3);
+
+/* Checks that look at this host but not at the network: sources are local addresses, users exist, files can be
+ * read, listeners can be bound in principle (family, privileged port), directories can be written. For `check` and `run`. */
+void la_conf_check_host(const struct la_conf *c, struct la_conf_findings *out);
+
+/* What `lastack schema` prints (JSON Schema, draft 2020-12), and what conf/reference.yaml holds. */
+void la_conf_print_schema(void);
+void la_conf_print_reference(void);
+
+const char *la_protocol_name(enum la_protocol p);
+
+#endif

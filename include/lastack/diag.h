@@ -1,0 +1,28 @@
+/* diag.h (layer: io): what the kernel knows of TCP sockets and ports on this host: sock_diag(7) and /proc/sys. Blocking;
+ * main thread and tools only. */
+#ifndef LASTACK_DIAG_H
+#define LASTACK_DIAG_H
+
+#include "lastack/addr.h"
+
+struct la_diag_socket {
+    struct la_addr local, remote;
+    uint8_t state; /* TCP_ESTABLISHED (1), TCP_TIME_WAIT (6), ... as in <netinet/tcp.h> */
+    uint32_t uid;
+    uint64_t inode; /* 0 for TIME_WAIT */
+};
+/* Calls cb for every TCP socket of this family whose state is in the mask (1 << state); to: only sockets whose remote is this address
+ * and port (NULL: all), filtered in the kernel where it can. Returns 0 or -errno. */
+int la_diag_tcp(int family, uint32_t states, const struct la_addr *to, void (*cb)(void *arg, const struct la_diag_socket *s),
+                void *arg);
+
+/* net.ipv4.ip_local_port_range; false when unreadable. */
+bool la_diag_port_range(uint16_t *low, uint16_t *high);
+/* How many ports of [low, high] are not in net.ipv4.ip_local_reserved_ports. */
+unsigned la_diag_usable_ports(uint16_t low, uint16_t high);
+/* Reads an integer from a /proc/sys path ("net/ipv4/tcp_tw_reuse"); def when unreadable. */
+long la_diag_sysctl(const char *path, long def);
+/* Is this address assigned to an interface of this host (any-address and loopback nets included)? */
+bool la_diag_address_is_local(const struct la_addr *a);
+
+#endif

@@ -1,0 +1,198 @@
+/* server.h (layer: upstream): what all workers share about one server and one upstream: the budget of places, the reuse
+ * clock, health, the slots in which waiters are published. Atomics only on the request path.
+ *
+ * Made and dropped on the main thread; a worker holds a reference while it has a pool for the server. */
+#ifndef LASTACK_SERVER_H
+#define LASTACK_SERVER_H
+
+#include "lastack/conf.h"
+#include "lastack/err.h"
+#include "lastack/hist.h"
+#include "lastack/ledger.h"
+
+/* A connection's states (DESIGN, the words). */
+#define LA_CONN_STATES(X) \
+    X(DIALING, "dialing") X(BUSY, "busy") X(IDLE, "idle") X(PARKED, "parked") X(LEAVING, "leaving") \
+    X(PINNED, "pinned") X(TUNNEL, "tunnel")
+enum la_conn_state {
+#define X(id, name) LA_CONN_##id,
+    LA_CONN_STATES(X)
+#undef X
+    LA_CONN_STATE_COUNT
+};
+const char *la_conn_state_name(enum la_conn_state s);
+
+/* Who closed a connection, and why. */
+#define LA_CLOSE_CAUSES(X)                                                                             \
+    X(KEEPALIVE_TIMEOUT, "backend", "keepalive_timeout") /* FIN while idle or parked */                \
+    X(GOODBYE, "backend", "goodbye")                     /* FIN after a response that we marked */     \
+    X(ANNOUNCED, "backend", "connection_close")          /* FIN after a response that it marked */     \
+    X(CLOSE_DELIMITED, "backend", "close_delimited")     /* FIN ended the response */                  \
+    X(RACE, "backend", "race")                           /* FIN or RST instead of a response */        \
+    X(INCOMPLETE, "backend", "incomplete_response")      /* FIN or RST within a response */            \
+    X(BACKEND_RESET, "backend", "reset")                 /* RST while idle, parked or leaving */       \
+    X(BACKEND_TUNNEL, "backend", "tunnel_end")                                                         \
+    X(CONNECT_FAILED, "backend", "connect_failed")                                                     \
+    X(IDLE_CLOSE, "proxy", "idle_close")                                                               \
+    X(DRAIN, "proxy", "drain")                                                                         \
+    X(ABORTED, "proxy", "aborted_exchange")                                                            \
+    X(PROTOCOL_ERROR, "proxy", "protocol_error")                                                       \
+    X(UNEXPECTED_BYTES, "proxy", "unexpected_bytes")     /* bytes while idle or after a response */    \
+    X(TIMEOUT, "proxy", "timeout")                       /* send or response timeout */                \
+    X(FORCED, "proxy", "forced")                         /* goodbye_timeout over: RST */               \
+    X(PARKED_FOR_CAP, "proxy", "parked_for_cap")                                                       \
+    X(LEAVING_FOR_CAP, "proxy", "leaving_for_cap")                                                     \
+    X(UNSENT_REQUEST, "proxy", "unsent_request")         /* early response: request body not sent */   \
+    X(PROXY_TUNNEL, "proxy", "tunnel_end")                                                             \
+    X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
+    X(HEALTH_CHECK, "proxy", "health_check")
+enum la_close_cause {
+#define X(id, by, reason) LA_CLOSE_##id,
+    LA_CLOSE_CAUSES(X)
+#undef X
+    LA_CLOSE_CAUSE_COUNT
+};
+struct la_close_info {
+    const char *by, *reason;
+};
+const struct la_close_info *la_close_info(enum la_close_cause c);
+
+/* ---- the reuse clock: how long may a connection idle and still take a request ---- */
+
+struct la_reuse_clock {
+    _Atomic int busy; /* guards the samples; idle FINs are rare and off the request path */
+    uint32_t age_ms[8];
+    unsigned samples;
+    uint64_t last_sample_ns;
+    _Atomic uint32_t learned_ms;   /* 0: nothing */
+    _Atomic uint64_t confirmed_ns; /* when a FIN last agreed with it */
+    _Atomic uint32_t announced_ms; /* Keep-Alive: timeout=N; 0: none */
+    _Atomic uint32_t first_byte_us; /* smallest seen; 0: none */
+    _Atomic uint32_t alive_ms;      /* the oldest idle age at which a connection was seen open; 0: none */
+    _Atomic uint32_t doubts;        /* FINs below that age since then */
+};
+/* An idle connection got its FIN after age_ms. FINs that come together (20 ms) are one observation: a restart. */
+void la_clock_fin(struct la_reuse_clock *c, uint64_t age_ms, uint64_t now_ns);
+/* A connection was seen open at this idle age: what was learned may be refuted, and younger ones are safe. */
+void la_clock_alive(struct la_reuse_clock *c, uint64_t age_ms);
+void la_clock_announced(struct la_reuse_clock *c, uint32_t timeout_ms);
+void la_clock_first_byte(struct la_reuse_clock *c, uint64_t us);
+/* The timeout that is known, announced or learned; 0: none. */
+uint64_t la_clock_known_ms(const struct la_reuse_clock *c, uint64_t now_ns);
+/* Known minus its margin (DESIGN 4, two clocks); 0: nothing known. */
+uint64_t la_clock_reuse_ms(const struct la_reuse_clock *c, uint64_t now_ns);
+
+/* Nothing known: up to which idle age has the server been seen to keep connections open, less the margin; 0: none. */
+uint64_t la_clock_proven_ms(const struct la_reuse_clock *c);
+
+/* ---- health ---- */
+
+struct la_health {
+    _Atomic int failures;          /* consecutive, passive */
+    _Atomic uint64_t out_until_ns; /* 0: in */
+    _Atomic int outs;              /* consecutive times out: doubles the pause */
+    _Atomic int probing;           /* one request tries it */
+    _Atomic uint64_t probe_since_ns;
+    _Atomic bool check_down;       /* the active check says so */
+    _Atomic int check_streak;      /* active: successes > 0, failures < 0 */
+    _Atomic uint64_t up_since_ns;  /* for slow start */
+    _Atomic uint64_t last_ok_ns;   /* last real response */
+};
+void la_health_ok(struct la_health *h, uint64_t now_ns);
+/* Returns true when this failure put the server out. */
+bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, uint64_t now_ns);
+/* An active check's verdict; returns true when it changed the server's state. */
+bool la_health_checked(struct la_health *h, const struct la_conf_upstream *conf, bool ok, uint64_t now_ns);
+bool la_health_up(const struct la_health *h); /* for metrics */
+/* May it take a request now? A server that is past its pause lets one request through as a probe: *probe. */
+bool la_health_usable(const struct la_health *h, uint64_t now_ns, bool *probe);
+/* Claims the probe; false: another one has it. */
+bool la_health_claim_probe(struct la_health *h, uint64_t now_ns);
+
+/* ---- counters: one writer each (the worker), read by the main thread ---- */
+
+#define LA_PAIR_SLOTS 65 /* sources counted one by one; the last takes the rest */
+static inline unsigned la_pair_slot(unsigned pair)
+{
+    return pair < LA_PAIR_SLOTS - 1 ? pair : LA_PAIR_SLOTS - 1;
+}
+
+/* One worker's counts for one server. */
+struct la_pool_stats {
+    _Atomic uint64_t opened[LA_PAIR_SLOTS];
+    _Atomic uint64_t closed[LA_CLOSE_CAUSE_COUNT];
+    _Atomic uint64_t takeovers, dial_failures;
+    _Atomic uint64_t code[600]; /* requests by the status the client got */
+    _Atomic int64_t state[LA_PAIR_SLOTS][LA_CONN_STATE_COUNT];
+};
+
+/* One worker's counts for one upstream. */
+enum la_phase { LA_PHASE_QUEUE, LA_PHASE_CONNECT, LA_PHASE_BACKEND, LA_PHASE_TOTAL, LA_PHASES };
+struct la_upstream_stats {
+    struct la_hist phase[LA_PHASES];
+    _Atomic uint64_t bytes_in, bytes_out; /* from servers, to servers */
+    _Atomic uint64_t requests, dials, queue_timeouts;
+    _Atomic uint64_t code[600]; /* answered without a server: our own errors */
+    _Atomic uint64_t error[LA_ERR_COUNT];
+    _Atomic uint64_t retry_race, retry_connect;
+};
+
+/* ---- shared objects ---- */
+
+/* One worker's public side of a queue or of a pool. Written by that worker; a slot may be claimed (set to 0) by another. */
+struct la_cell {
+    _Alignas(64) _Atomic uint64_t oldest_ns; /* arrival of the oldest waiter; 0: none */
+    _Atomic uint64_t uncovered_ns;           /* of the oldest one that no dial is under way for */
+    _Atomic int idle;                        /* connections that another worker may ask for */
+    _Atomic int parked;                      /* parked and leaving ones */
+};
+struct la_cell *la_cells_new(unsigned workers);
+
+struct la_server {
+    _Atomic unsigned refs;
+    char *upstream, *label; /* names for metrics */
+    struct la_addr addr;
+    unsigned workers;
+    struct la_cell *cell;        /* [workers] */
+    struct la_pool_stats *stats; /* [workers] */
+
+    _Alignas(64) _Atomic int used; /* places taken, all workers */
+    _Atomic int max;
+    _Atomic int marked;  /* of these: will go or are going (goodbye said) */
+    _Atomic int dialing;
+    _Atomic int tunnels, tunnels_max;
+    _Atomic int busy; /* requests under way, for least_connections */
+
+    _Alignas(64) _Atomic uint32_t connect_us; /* moving average of a dial's time; 0: unknown */
+    struct la_reuse_clock clock;
+    struct la_health health;
+    struct la_ledger *ledger; /* NULL for Unix sockets */
+    struct la_log_gate *port_gate; /* one per pair */
+};
+struct la_server *la_server_new(const char *upstream, const char *label, const struct la_addr *addr, unsigned workers);
+struct la_server *la_server_ref(struct la_server *s);
+void la_server_unref(struct la_server **s);
+
+/* The budget. take: false when the cap is reached. surplus: more places are taken than max allows and not yet marked. */
+bool la_place_take(struct la_server *s);
+void la_place_put(struct la_server *s);
+static inline bool la_server_surplus(struct la_server *s)
+{
+    return atomic_load_explicit(&s->used, memory_order_relaxed) -
+               atomic_load_explicit(&s->marked, memory_order_relaxed) >
+           atomic_load_explicit(&s->max, memory_order_relaxed);
+}
+
+struct la_upstream {
+    _Atomic unsigned refs;
+    char *name;
+    unsigned workers;
+    struct la_cell *cell; /* [workers]; used unless requests are bound to servers (hash) */
+    struct la_upstream_stats *stats; /* [workers] */
+    _Atomic int waiting; /* all workers */
+};
+struct la_upstream *la_upstream_new(const char *name, unsigned workers);
+struct la_upstream *la_upstream_ref(struct la_upstream *u);
+void la_upstream_unref(struct la_upstream **u);
+
+#endif

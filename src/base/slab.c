@@ -1,0 +1,112 @@
+/* slab.c: fixed-size objects. A chunk is one aligned block: its header, then items; a free item holds the link. */
+#include "lastack/slab.h"
+
+#include <stdlib.h>
+
+struct chunk {
+    struct la_list node;
+    struct la_slab *slab;
+    void *free;
+    size_t used;
+};
+
+#define HEAD ((sizeof(struct chunk) + 15) & ~(size_t)15)
+
+static size_t chunk_bytes(const struct la_slab *s)
+{
+    size_t n = HEAD + s->item_bytes * s->per_chunk, p = 4096;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+void la_slab_init(struct la_slab *s, size_t item_bytes, size_t per_chunk)
+{
+    *s = (struct la_slab){.item_bytes = (item_bytes + 15) & ~(size_t)15, .per_chunk = per_chunk ? per_chunk : 1};
+    /* Use the whole power of two that alignment costs anyway. */
+    s->per_chunk = (chunk_bytes(s) - HEAD) / s->item_bytes;
+    la_list_init(&s->partial);
+    la_list_init(&s->full);
+    la_list_init(&s->empty);
+}
+
+static void free_all(struct la_list *l)
+{
+    struct chunk *c;
+    la_list_each(l, c, struct chunk, node)
+        free(c);
+    la_list_init(l);
+}
+
+void la_slab_fini(struct la_slab *s)
+{
+    la_assert(s->in_use == 0);
+    free_all(&s->empty);
+    s->empty_chunks = 0;
+}
+
+static struct chunk *chunk_new(struct la_slab *s)
+{
+    size_t bytes = chunk_bytes(s);
+    struct chunk *c = aligned_alloc(bytes, bytes);
+    if (c == NULL)
+        return NULL;
+    c->slab = s;
+    c->used = 0;
+    c->free = NULL;
+    la_list_init(&c->node);
+    char *items = (char *)c + HEAD;
+    for (size_t i = s->per_chunk; i-- > 0;) {
+        void **item = (void **)(void *)(items + i * s->item_bytes);
+        *item = c->free;
+        c->free = item;
+    }
+    return c;
+}
+
+void *la_slab_get(struct la_slab *s)
+{
+    struct chunk *c = la_list_first(&s->partial, struct chunk, node);
+    if (c == NULL) {
+        c = la_list_first(&s->empty, struct chunk, node);
+        if (c != NULL) {
+            s->empty_chunks--;
+            la_list_remove(&c->node);
+        } else if ((c = chunk_new(s)) == NULL) {
+            return NULL;
+        }
+        la_list_push_front(&s->partial, &c->node);
+    }
+    void **item = c->free;
+    c->free = *item;
+    c->used++;
+    s->in_use++;
+    if (c->free == NULL) {
+        la_list_remove(&c->node);
+        la_list_push_back(&s->full, &c->node);
+    }
+    return item;
+}
+
+void la_slab_put(struct la_slab *s, void *item)
+{
+    struct chunk *c = (struct chunk *)((uintptr_t)item & ~(uintptr_t)(chunk_bytes(s) - 1));
+    la_assert(c->slab == s && c->used > 0);
+    bool was_full = c->free == NULL;
+    *(void **)item = c->free;
+    c->free = item;
+    c->used--;
+    s->in_use--;
+    if (c->used == 0) {
+        la_list_remove(&c->node);
+        if (s->empty_chunks >= 1) {
+            free(c);
+        } else {
+            la_list_push_back(&s->empty, &c->node);
+            s->empty_chunks++;
+        }
+    } else if (was_full) {
+        la_list_remove(&c->node);
+        la_list_push_front(&s->partial, &c->node);
+    }
+}

@@ -1,0 +1,88 @@
+/* http1_chars.h (codec, private): which byte may stand where, and how to run over many of them quickly.
+ *
+ * One table of classes, one bit each, answers every question of the form "is this byte allowed here". Field
+ * values are the longest thing in a head, so they are scanned eight bytes at a time. Nothing here knows about
+ * messages. */
+#ifndef LASTACK_HTTP1_CHARS_H
+#define LASTACK_HTTP1_CHARS_H
+
+#include <endian.h>
+
+#include "lastack/base.h"
+
+enum {
+    LA_CHAR_TOKEN = 1,       /* tchar, RFC 9110 5.6.2 */
+    LA_CHAR_PATH = 2,        /* raw in a request target before "?"; "%" is not: it needs its two digits */
+    LA_CHAR_QUERY = 4,       /* raw after "?" */
+    LA_CHAR_HOST = 8,        /* in a registered name; "." is in it */
+    LA_CHAR_UNRESERVED = 16, /* RFC 3986 2.3 */
+    LA_CHAR_HEX = 32,
+    LA_CHAR_DIGIT = 64,
+    LA_CHAR_QUOTED = 128, /* qdtext, RFC 9110 5.6.4 */
+};
+extern const uint8_t la_http_chars[256];
+
+static inline bool la_char_is(char c, unsigned classes)
+{
+    return (la_http_chars[(unsigned char)c] & classes) != 0;
+}
+/* First byte of p[..end) outside the classes. */
+static inline const char *la_char_skip(const char *p, const char *end, unsigned classes)
+{
+    for (; end - p >= 4; p += 4) { /* one bounds check for four */
+        if (!la_char_is(p[0], classes))
+            return p;
+        if (!la_char_is(p[1], classes))
+            return p + 1;
+        if (!la_char_is(p[2], classes))
+            return p + 2;
+        if (!la_char_is(p[3], classes))
+            return p + 3;
+    }
+    while (p < end && la_char_is(*p, classes))
+        p++;
+    return p;
+}
+/* Value of a digit that LA_CHAR_HEX has let through. */
+static inline unsigned la_char_hex(char c)
+{
+    return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
+static inline bool la_char_is_ows(char c)
+{
+    return c == ' ' || c == '\t';
+}
+/* May stand in a field value, a reason phrase, a quoted pair: everything but controls; HTAB is fine. */
+static inline bool la_char_is_value(char c)
+{
+    return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
+}
+
+/* First control character (below 0x20, or 0x7f; HTAB too) of p[..end), or end. In a borrow chain only bytes
+ * above a real hit can be wrong, so the lowest set bit is always right. */
+static inline const char *la_char_skip_visible(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    while (end - p >= 8) {
+        uint64_t x;
+        memcpy(&x, p, 8);
+        x = le64toh(x);
+        uint64_t del = x ^ (ones * 0x7f);
+        uint64_t hit = (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
+        if (hit != 0)
+            return p + (__builtin_ctzll(hit) >> 3);
+        p += 8;
+    }
+    while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f)
+        p++;
+    return p;
+}
+/* First byte of p[..end) that may not stand in a field value, or end. */
+static inline const char *la_char_skip_value(const char *p, const char *end)
+{
+    for (p = la_char_skip_visible(p, end); p < end && *p == '\t';)
+        p = la_char_skip_visible(p + 1, end);
+    return p;
+}
+
+#endif

@@ -1,0 +1,435 @@
+/* http1_check.c: active health checks: every interval a GET to a server, and its verdict to the server's health.
+ *
+ * Owns: a checker per server, its timers, the connection while a check is under way. Never: the thresholds (health.c),
+ * who gets places and ports (dispatch.c), the counts of passive health.
+ *
+ * Good path: the interval is over -> a place is taken and dialed, before anybody who waits -> GET, marked as the
+ * connection's last, so that the backend hangs up -> 2xx or 3xx, complete -> ok. health.timeout bounds all of it.
+ * Without a free place it rides an idle connection, as its goodbye. A check is spared when a real response came within
+ * the interval, and when there is no place and nothing idle: then the server is at work. A server that is down is tried
+ * again soon instead.
+ *
+ * What can fail: the dial, the response, the time. Each is a failed check, none is counted against the server twice.
+ * A dial that outlives the timeout goes on, since it holds a place; until it ends each interval is one more failure.
+ * Its connection, if it comes, is given to the requests.
+ *
+ * A checker whose server leaves the configuration finishes the check under way and ends. One thread: worker 0's. */
+#include "lastack/check.h"
+
+#include "lastack/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MS 1000000ull
+#define SPREAD_MS 500 /* first checks are spread over this, so that servers are not all asked at once */
+#define AGAIN_MS 100  /* down, and no place or port: when to try again */
+#define BODY_MOST 65536
+
+enum state { WAITING, DIALING, CALLING };
+
+struct checker {
+    struct la_list node;
+    struct la_checks *home;
+    struct la_upstream *shared; /* referenced */
+    struct la_server *server;   /* referenced */
+    char *path, *host;
+    uint64_t interval_ms, timeout_ms;
+    enum state state;
+    bool late;     /* the dial outlived its timeout */
+    bool over;     /* ends with the check under way */
+    bool present;  /* la_checks_apply has seen it */
+    int status;    /* of the response so far */
+    uint64_t body; /* bytes of it */
+    struct la_buf *encoded;
+    struct la_call call;
+    struct la_timer next, deadline;
+};
+
+struct la_checks {
+    struct la_env *env;
+    struct la_upstreams *upstreams;
+    struct la_list checkers;
+    uint64_t random;
+};
+
+static const struct la_call_events events;
+
+static uint64_t now_ns(const struct checker *k)
+{
+    return la_loop_now_ns(k->home->env->loop);
+}
+
+static struct checker *of_call(struct la_call *c)
+{
+    return la_container(c, struct checker, call);
+}
+
+/* NULL: no longer configured. */
+static struct la_outlet *outlet_of(const struct checker *k)
+{
+    struct la_branch *b = la_upstreams_branch(k->home->upstreams, k->shared);
+    for (unsigned i = 0; b && i < b->outlets; i++)
+        if (b->outlet[i]->pool.server == k->server)
+            return b->outlet[i];
+    return NULL;
+}
+
+/* ---- the verdict ---- */
+
+static void verdict(struct checker *k, bool ok, const char *reason)
+{
+    struct la_outlet *o = outlet_of(k);
+    if (k->over || o == NULL || !la_health_checked(&k->server->health, o->branch->conf, ok, now_ns(k)))
+        return;
+    if (ok)
+        la_log_notice("server %s of upstream %s is up: GET %s: %s", k->server->label, k->shared->name, k->path, reason);
+    else
+        la_log_warn("server %s of upstream %s is down: GET %s: %s", k->server->label, k->shared->name, k->path, reason);
+}
+
+static void checker_free(struct checker *k)
+{
+    la_assert(k->state == WAITING);
+    la_timer_stop(&k->next);
+    la_timer_stop(&k->deadline);
+    la_list_remove(&k->node);
+    la_upstream_unref(&k->shared);
+    la_server_unref(&k->server);
+    free(k->path);
+    free(k->host);
+    free(k);
+}
+
+/* The check is over; the call may still be on the stack (on_idle frees then). */
+static void rest(struct checker *k)
+{
+    la_timer_stop(&k->deadline);
+    la_buf_put(k->home->env, &k->encoded);
+    k->state = WAITING;
+    k->late = false;
+    if (!k->over && !la_timer_is_set(&k->next))
+        la_timer_set(&k->next, k->interval_ms);
+}
+
+/* Takes the connection away from the call and resets it. */
+static void break_off(struct checker *k)
+{
+    struct la_conn *c = k->call.conn;
+    la_call_stop(&k->call);
+    k->call.conn = NULL;
+    la_conn_release(&c, LA_RESET, LA_CLOSE_HEALTH_CHECK);
+}
+
+/* ---- the call ---- */
+
+static struct la_slice pull(struct la_call *c, bool *last)
+{
+    (void)c;
+    *last = true;
+    return la_slice(NULL, 0);
+}
+
+static void consumed(struct la_call *c, size_t n)
+{
+    (void)c;
+    (void)n;
+}
+
+static struct la_slice trailers(struct la_call *c)
+{
+    (void)c;
+    return la_slice(NULL, 0);
+}
+
+static void nothing(struct la_call *c)
+{
+    (void)c;
+}
+
+static void on_interim(struct la_call *c, const struct la_http_head *h)
+{
+    (void)c;
+    (void)h;
+}
+
+static void on_head(struct la_call *c, const struct la_http_head *h)
+{
+    of_call(c)->status = h->status;
+}
+
+static void judge(struct checker *k)
+{
+    char text[32];
+    snprintf(text, sizeof text, "status %d", k->status);
+    verdict(k, k->status >= 200 && k->status < 400, text);
+}
+
+static void on_body(struct la_call *c, struct la_slice piece)
+{
+    struct checker *k = of_call(c);
+    k->body += piece.n;
+    if (k->body <= BODY_MOST)
+        return;
+    judge(k); /* it answers; the rest is not worth reading */
+    break_off(k);
+    rest(k);
+}
+
+static void on_end(struct la_call *c, struct la_slice lines)
+{
+    (void)lines;
+    judge(of_call(c));
+    rest(of_call(c));
+}
+
+static void on_upgraded(struct la_call *c, const struct la_http_head *h, struct la_slice early)
+{
+    (void)h;
+    (void)early;
+    struct checker *k = of_call(c);
+    verdict(k, false, la_err_info(LA_UPGRADE_FAILED)->text);
+    break_off(k);
+    rest(k);
+}
+
+static void on_fail(struct la_call *c, enum la_err e, enum la_close_cause cause, bool gone)
+{
+    struct checker *k = of_call(c);
+    struct la_conn *conn = c->conn;
+    c->conn = NULL;
+    if (e != LA_MEMORY && (cause != LA_CLOSE_RACE || conn->fresh)) /* a lost race says nothing */
+        verdict(k, false, la_err_info(e)->text);
+    rest(k);
+    la_conn_release(&conn, gone ? LA_GONE : LA_RESET, gone ? cause : LA_CLOSE_HEALTH_CHECK);
+}
+
+static void on_idle(struct la_call *c)
+{
+    struct checker *k = of_call(c);
+    if (k->over && k->state == WAITING)
+        checker_free(k);
+}
+
+static const struct la_call_events events = {
+    .pull = pull,
+    .consumed = consumed,
+    .trailers = trailers,
+    .sent = nothing,
+    .interim = on_interim,
+    .head = on_head,
+    .body = on_body,
+    .flush = nothing,
+    .end = on_end,
+    .upgraded = on_upgraded,
+    .fail = on_fail,
+    .idle = on_idle,
+};
+
+/* ---- one check ---- */
+
+static void on_deadline(struct la_timer *t)
+{
+    struct checker *k = la_container(t, struct checker, deadline);
+    if (k->state == DIALING) {
+        k->late = true;
+        verdict(k, false, la_err_info(LA_CONNECT_TIMEOUT)->text);
+        return;
+    }
+    la_assert(k->state == CALLING);
+    verdict(k, false, la_err_info(k->call.head_done ? LA_RESPONSE_STALLED : LA_RESPONSE_TIMEOUT)->text);
+    break_off(k);
+    rest(k);
+    if (k->over)
+        checker_free(k);
+}
+
+static struct la_buf *encode(struct checker *k)
+{
+    char address[LA_ADDR_TEXT];
+    struct la_request r = {.method = LA_SLICE("GET"), .target = la_slice_str(k->path)};
+    if (k->host)
+        r.host = la_slice_str(k->host);
+    else if (la_addr_family(&k->server->addr) == AF_UNIX)
+        r.host = LA_SLICE("localhost");
+    else
+        r.host = la_slice_str(la_addr_text(&k->server->addr, address));
+    la_fields_add(&r.fields, LA_SLICE("User-Agent"), LA_SLICE("lastack health check"));
+    enum la_err e;
+    return la_http1_call_protocol.encode(k->home->env, &r, &e);
+}
+
+/* A dial begun by start has ended: c is busy and ours, or NULL. */
+static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
+{
+    struct checker *k = arg;
+    if (c && !k->late && !k->over && (k->encoded = encode(k)) != NULL) {
+        k->state = CALLING;
+        k->status = 0;
+        k->body = 0;
+        la_call_init(&k->call, k->home->env, &events, &la_http1_call_protocol);
+        k->call.encoded = k->encoded;
+        k->call.method = LA_METHOD_GET;
+        k->call.body = LA_BODY_NONE;
+        k->call.send_ms = k->call.response_ms = k->timeout_ms;
+        k->call.read_max = LA_SCRATCH_BYTES;
+        la_pool_mark(&c->outlet->pool, &c->item);
+        la_call_begin(&k->call, c);
+        return; /* k may be gone */
+    }
+    if (c == NULL && !k->late)
+        verdict(k, false, la_err_info(e)->text);
+    rest(k);
+    if (k->over)
+        checker_free(k);
+    if (c)
+        la_conn_release(&c, LA_REUSE, LA_CLOSE_HEALTH_CHECK);
+}
+
+static void start(struct checker *k, struct la_outlet *o)
+{
+    k->state = DIALING;
+    k->late = false;
+    la_timer_set(&k->deadline, k->timeout_ms); /* first: the check may be over within the call */
+    if (la_upstreams_dial_check(o, on_dialed, k))
+        return;
+    la_timer_stop(&k->deadline);
+    k->state = WAITING;
+    if (!la_health_up(&k->server->health))
+        la_timer_set(&k->next, la_min64(AGAIN_MS, k->interval_ms));
+}
+
+static void on_next(struct la_timer *t)
+{
+    struct checker *k = la_container(t, struct checker, next);
+    struct la_outlet *o = outlet_of(k);
+    la_timer_set(t, k->interval_ms);
+    if (o == NULL)
+        return;
+    if (k->state == DIALING && k->late) {
+        verdict(k, false, la_err_info(LA_CONNECT_TIMEOUT)->text);
+        return;
+    }
+    if (k->state != WAITING) /* a timeout as long as the interval: its end is near */
+        return;
+    struct la_health *h = &k->server->health;
+    uint64_t last = atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed);
+    if (last && la_health_up(h) && now_ns(k) < last + k->interval_ms * MS)
+        verdict(k, true, "a response"); /* as good as a check: failures before it are no streak */
+    else
+        start(k, o);
+}
+
+/* ---- configurations ---- */
+
+struct la_checks *la_checks_new(struct la_env *env, struct la_upstreams *u)
+{
+    struct la_checks *all = la_xcalloc(1, sizeof *all);
+    all->env = env;
+    all->upstreams = u;
+    all->random = la_random_seed();
+    la_list_init(&all->checkers);
+    return all;
+}
+
+static struct checker *checker_for(struct la_checks *all, struct la_upstream *shared, struct la_server *server)
+{
+    struct checker *k;
+    la_list_each(&all->checkers, k, struct checker, node)
+        if (!k->over && k->shared == shared && k->server == server)
+            return k;
+    k = la_xcalloc(1, sizeof *k);
+    k->home = all;
+    k->shared = la_upstream_ref(shared);
+    k->server = la_server_ref(server);
+    la_list_init(&k->node);
+    la_list_push_back(&all->checkers, &k->node);
+    la_timer_init(&k->next, all->env->loop, on_next);
+    la_timer_init(&k->deadline, all->env->loop, on_deadline);
+    return k;
+}
+
+static void configure(struct checker *k, const struct la_conf_upstream *conf)
+{
+    bool is_new = k->path == NULL, sooner = conf->health.interval_ms != k->interval_ms;
+    free(k->path);
+    free(k->host);
+    k->path = la_xstrdup(conf->health.path);
+    k->host = conf->health.host ? la_xstrdup(conf->health.host) : NULL;
+    k->interval_ms = conf->health.interval_ms;
+    k->timeout_ms = conf->health.timeout_ms;
+    k->present = true;
+    if (is_new)
+        la_timer_set(&k->next, la_random(&k->home->random) % (la_min64(SPREAD_MS, k->interval_ms) + 1));
+    else if (sooner)
+        la_timer_set(&k->next, k->interval_ms);
+}
+
+/* Nobody would take its verdict back. */
+static void forget_verdict(struct la_server *s)
+{
+    atomic_store(&s->health.check_down, false);
+    atomic_store(&s->health.check_streak, 0);
+}
+
+static void drop_absent(struct la_checks *all)
+{
+    struct checker *k;
+    la_list_each(&all->checkers, k, struct checker, node) {
+        bool gone = !k->present && !k->over;
+        k->present = false;
+        if (!gone)
+            continue;
+        k->over = true;
+        la_timer_stop(&k->next);
+        forget_verdict(k->server);
+        if (k->state == WAITING)
+            checker_free(k);
+    }
+}
+
+void la_checks_apply(struct la_checks *all, const struct la_upstream_plan *plan, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (plan[i].conf->health.path == NULL || la_call_protocol_find(plan[i].conf->protocol) != &la_http1_call_protocol)
+            continue;
+        for (unsigned s = 0; s < plan[i].servers; s++)
+            configure(checker_for(all, plan[i].shared, plan[i].server[s]), plan[i].conf);
+    }
+    drop_absent(all);
+}
+
+/* ---- the end ---- */
+
+static void on_dialed_too_late(void *arg, struct la_conn *c, enum la_err e)
+{
+    (void)arg;
+    (void)e;
+    if (c)
+        la_conn_release(&c, LA_REUSE, LA_CLOSE_HEALTH_CHECK);
+}
+
+static void let_go(void *arg, struct la_conn *c)
+{
+    if (c->on_check == on_dialed && c->check_arg == arg)
+        c->on_check = on_dialed_too_late;
+}
+
+void la_checks_free(struct la_checks **allp)
+{
+    struct la_checks *all = *allp;
+    *allp = NULL;
+    if (all == NULL)
+        return;
+    struct checker *k;
+    la_list_each(&all->checkers, k, struct checker, node) {
+        k->over = true;
+        if (k->state == CALLING)
+            break_off(k);
+        else if (k->state == DIALING)
+            la_upstreams_each(all->upstreams, let_go, k);
+        rest(k);
+        checker_free(k);
+    }
+    free(all);
+}

@@ -1,0 +1,27 @@
+/* http1_fields.c: the field section of a message that is passed on: canonical, without what belongs to one hop. */
+#include "http1.h"
+
+/* Written by the framing code, or by nobody. */
+static bool is_framing(uint8_t field)
+{
+    return field == LA_FIELD_CONTENT_LENGTH || field == LA_FIELD_TRANSFER_ENCODING || field == LA_FIELD_CONNECTION ||
+           field == LA_FIELD_HOST || field == LA_FIELD_EXPECT || field == LA_FIELD_UPGRADE;
+}
+
+void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f)
+{
+    const struct la_http_head *h = f->head;
+    for (size_t i = 0; h && i < h->headers; i++)
+        if (!h->header[i].hop && !is_framing(h->header[i].field) && !la_fields_dropped(f, i))
+            la_http_write_header(w, la_http_name(h, i), la_http_value(h, i));
+    for (unsigned i = 0; i < f->extras; i++)
+        la_http_write_header(w, f->extra[i].name, f->extra[i].value);
+}
+
+void la_http1_write_trailers(struct la_http_writer *w, const struct la_http_body *b)
+{
+    struct la_slice name, value;
+    uint32_t at = 0;
+    while (b->trailer_n && la_http_trailer_next(b, &at, &name, &value))
+        la_http_write_header(w, name, value);
+}

@@ -1,0 +1,479 @@
+/* exchange.c: one request and its response as the proxy carries it: from the routed head to the log line. relay.c has the
+ * call's side.
+ *
+ * Owns: the exchange, its buffered request body. Never: a client's bytes (proto's turn), a server's
+ * (proto's call), who gets a connection (upstream).
+ *
+ * Good path: request -> route -> (body buffered) -> acquire -> call -> head, body, end relayed -> done -> logged, freed.
+ *
+ * What can fail: before the response has begun every failure becomes an answer of our own, with its cause; after that the
+ * client is shown that the response is incomplete. A client that leaves: its place in the line goes with it. One
+ * thread. */
+#include "exchange.h"
+
+#include <stdio.h>
+
+#define LATE_MS 10
+
+static const char *const state_names[LA_X_STATES] = {
+#define X(id, name) [LA_X_##id] = name,
+    LA_EXCHANGE_STATES(X)
+#undef X
+};
+
+const char *la_exchange_state_name(enum la_exchange_state s)
+{
+    return state_names[s];
+}
+
+struct la_exchange *la_exchange_of_turn(struct la_turn *t)
+{
+    return la_container(t, struct la_exchange, turn);
+}
+
+static uint64_t now_ns(const struct la_exchange *x)
+{
+    return la_loop_now_ns(x->proxy->env.loop);
+}
+
+/* ---- life ---- */
+
+static void on_conn(struct la_waiter *w, struct la_conn *c);
+static void on_fail(struct la_waiter *w, enum la_err e);
+
+static struct la_exchange *exchange_new(struct la_client *c, const struct la_http_head *head)
+{
+    struct la_door *d = la_container(c->front, struct la_door, front);
+    struct la_proxy *p = d->proxy;
+    if (!la_bounds_take_memory(p->env.bounds, sizeof(struct la_exchange)))
+        return NULL;
+    struct la_exchange *x = la_slab_get(&p->exchanges);
+    if (x == NULL) {
+        la_bounds_give_memory(p->env.bounds, sizeof(struct la_exchange));
+        return NULL;
+    }
+    memset(x, 0, sizeof *x);
+    x->proxy = p;
+    x->door = d;
+    d->users++;
+    x->view = p->view;
+    x->view->users++;
+    la_list_init(&x->node);
+    la_list_init(&x->late_node);
+    la_list_push_back(&p->live, &x->node);
+    p->live_n++;
+    la_turn_init(&x->turn, c, head);
+    x->start_ns = now_ns(x);
+    la_client_peer(c, &x->peer);
+    return x;
+}
+
+/* Frees it when no callback of its call is on the stack. */
+void la_exchange_free(struct la_exchange *x)
+{
+    struct la_proxy *p = x->proxy;
+    x->free_me = true;
+    if (x->call.entered)
+        return;
+    struct la_view *v = x->view;
+    la_list_remove(&x->node);
+    p->live_n--;
+    x->door->users--;
+    la_server_unref(&x->server);
+    la_slab_put(&p->exchanges, x);
+    la_bounds_give_memory(p->env.bounds, sizeof(struct la_exchange));
+    v->users--;
+    if (v != p->view && v->users == 0)
+        la_proxy_apply(p, NULL); /* lets go of views that nobody uses */
+    if (p->draining && p->live_n == 0)
+        p->on_idle(p);
+}
+
+static void log_once(struct la_exchange *x)
+{
+    if (x->logged)
+        return;
+    x->logged = true;
+    x->end_ns = now_ns(x);
+    x->body_out = x->turn.sent_bytes;
+    x->body_in = x->turn.body_bytes;
+    uint64_t us = (x->end_ns - x->start_ns) / 1000;
+    unsigned code = (unsigned)x->status % 600;
+    if (x->branch) {
+        struct la_upstream_stats *s = x->branch->stats;
+        la_stat_add(&s->requests, 1);
+        la_hist_record(&s->phase[LA_PHASE_TOTAL], us);
+        if (x->begun_ns) {
+            la_hist_record(&s->phase[LA_PHASE_QUEUE], x->queue_ns / 1000);
+            la_hist_record(&s->phase[LA_PHASE_BACKEND], x->backend_ns / 1000);
+        }
+        if (x->server)
+            la_stat_add(&x->server->stats[x->proxy->worker].code[code], 1);
+        else
+            la_stat_add(&s->code[code], 1);
+        if (x->error)
+            la_stat_add(&s->error[x->error], 1);
+    } else {
+        la_stat_add(&x->proxy->stats->code[code], 1);
+        if (x->error)
+            la_stat_add(&x->proxy->stats->error[x->error], 1);
+    }
+    la_access_log_write(x->proxy->log, x);
+}
+
+/* A request for an upgrade holds one of pool.tunnels from before it is sent. */
+static bool reserve_tunnel(struct la_exchange *x, struct la_server *s)
+{
+    int n = atomic_load(&s->tunnels);
+    while (n < atomic_load(&s->tunnels_max))
+        if (atomic_compare_exchange_weak(&s->tunnels, &n, n + 1)) {
+            x->tunnel_of = s;
+            return true;
+        }
+    return false;
+}
+
+void la_exchange_release_tunnel(struct la_exchange *x)
+{
+    if (x->tunnel_of)
+        atomic_fetch_sub(&x->tunnel_of->tunnels, 1);
+    x->tunnel_of = NULL;
+}
+
+void la_exchange_over(struct la_exchange *x)
+{
+    if (x->state == LA_X_OVER)
+        return;
+    log_once(x);
+    la_exchange_release_tunnel(x);
+    x->state = LA_X_OVER;
+    la_list_remove(&x->late_node);
+    la_upstreams_cancel(&x->waiter);
+    la_buf_put(&x->proxy->env, &x->encoded);
+    la_buf_put(&x->proxy->env, &x->trailers);
+    if (x->body)
+        la_spool_free(&x->body);
+    if (x->branch)
+        la_branch_drop(x->branch);
+    la_exchange_free(x);
+}
+
+/* Answers with an error of our own; when the response has begun the client is shown that it ends early. */
+void la_exchange_fail(struct la_exchange *x, enum la_err e)
+{
+    if (x->error == LA_OK)
+        x->error = e;
+    if (x->turn.client == NULL) {
+        la_exchange_over(x);
+        return;
+    }
+    x->state = LA_X_ENDING;
+    if (x->turn.responded)
+        la_turn_abort(&x->turn);
+    else
+        la_response_error(x, e);
+}
+
+/* ---- getting a connection ---- */
+
+static bool idempotent(const struct la_exchange *x)
+{
+    return la_http_method_idempotent(x->call.method);
+}
+
+/* Watches the client, once it has waited long enough for its leaving to matter. */
+static void watch_later(struct la_exchange *x)
+{
+    struct la_proxy *p = x->proxy;
+    if (x->late_node.next != &x->late_node)
+        return;
+    la_list_push_back(&p->late, &x->late_node);
+    if (!la_timer_is_set(&p->late_timer))
+        la_timer_set(&p->late_timer, LATE_MS);
+}
+
+static void start_call(struct la_exchange *x, struct la_conn *c)
+{
+    uint64_t now = now_ns(x);
+    if (x->upgrade && !reserve_tunnel(x, c->outlet->pool.server)) {
+        la_conn_release(&c, LA_REUSE, LA_CLOSE_GOODBYE);
+        la_exchange_fail(x, LA_TUNNELS_FULL);
+        return;
+    }
+    x->state = LA_X_CALLING;
+    x->begun_ns = now;
+    x->queue_ns += now - x->queued_ns;
+    x->connect_ns = c->fresh ? now - la_max64(c->dial_ns, x->queued_ns) : 0;
+    struct la_server *s = c->outlet->pool.server;
+    if (x->server != s) {
+        la_server_unref(&x->server);
+        x->server = la_server_ref(s);
+    }
+    x->conn_id = c->id;
+    x->conn_reuse = c->item.requests - 1;
+    x->pair = c->pair;
+    x->call.read_max = la_turn_room(&x->turn);
+    la_call_begin(&x->call, c);
+}
+
+void la_exchange_acquire(struct la_exchange *x)
+{
+    enum la_err e;
+    x->state = LA_X_QUEUED;
+    x->queued_ns = now_ns(x);
+    x->waiter.replayable = idempotent(x) && (x->held || x->call.body == LA_BODY_NONE);
+    struct la_conn *c = la_upstreams_acquire(x->branch, &x->waiter, &e);
+    if (c)
+        start_call(x, c);
+    else if (e != LA_OK)
+        la_exchange_fail(x, e);
+    if (x->state == LA_X_QUEUED || x->state == LA_X_CALLING)
+        watch_later(x);
+}
+
+static void on_conn(struct la_waiter *w, struct la_conn *c)
+{
+    struct la_exchange *x = la_container(w, struct la_exchange, waiter);
+    start_call(x, c);
+}
+
+static void on_fail(struct la_waiter *w, enum la_err e)
+{
+    struct la_exchange *x = la_container(w, struct la_exchange, waiter);
+    x->queue_ns += now_ns(x) - x->queued_ns;
+    la_exchange_fail(x, e);
+}
+
+/* ---- the request ---- */
+
+static uint64_t hash_slice(struct la_slice s)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t hash_key(const struct la_exchange *x, const struct la_http_head *head)
+{
+    if (x->conf->balance != LA_BALANCE_HASH)
+        return 0;
+    if (x->conf->hash_header == NULL)
+        return la_addr_hash(&x->peer, 0);
+    struct la_slice name = la_slice_str(x->conf->hash_header);
+    for (size_t i = 0; i < head->headers; i++)
+        if (la_slice_ieq(la_http_name(head, i), name))
+            return hash_slice(la_http_value(head, i));
+    return 0;
+}
+
+static struct la_slice value_of(const struct la_http_head *head, enum la_http_field f)
+{
+    int i = la_http_find(head, f);
+    return i < 0 ? la_slice(NULL, 0) : la_http_value(head, (size_t)i);
+}
+
+static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
+{
+    struct la_route_hit hit;
+    struct la_snapshot *s = x->view->snapshot;
+    if (head->method == LA_METHOD_CONNECT || head->method == LA_METHOD_TRACE)
+        return LA_METHOD_REFUSED;
+    if (x->door->conf == NULL)
+        return LA_DRAINING;
+    if (!la_route_find(s, x->door->conf, head->host, head->target, &hit))
+        return LA_NO_ROUTE;
+    x->conf = s->plan[hit.plan].conf;
+    x->branch = la_upstreams_branch(x->proxy->upstreams, s->plan[hit.plan].shared);
+    if (x->branch == NULL)
+        return LA_DRAINING;
+    la_branch_hold(x->branch);
+    uint64_t max = x->proxy->env.body_max;
+    if (max && head->framing == LA_FRAMING_LENGTH && head->length > max)
+        return LA_BODY_TOO_LARGE;
+    x->stream_body = x->conf->buffer.request_mode == LA_REQUEST_STREAM;
+    la_call_init(&x->call, &x->proxy->env, &la_relay_events, la_call_protocol_find(x->conf->protocol));
+    x->waiter.hash = hash_key(x, head);
+    x->turn.spool_conf = (struct la_spool_conf){.dir = x->conf->buffer.dir,
+                                                .mem_bytes = x->conf->buffer.response_bytes,
+                                                .file_bytes = x->conf->buffer.response_file_bytes};
+    x->turn.read_max = la_min64(x->conf->buffer.request_bytes, LA_SCRATCH_BYTES);
+    return la_request_make(x, head, hit.route);
+}
+
+static bool on_request(struct la_client *c, const struct la_http_head *head)
+{
+    struct la_exchange *x = exchange_new(c, head);
+    if (x == NULL)
+        return false;
+    x->method = head->method_text;
+    x->target = head->target;
+    x->host = head->host;
+    x->minor = head->minor;
+    x->agent = value_of(head, LA_FIELD_USER_AGENT);
+    x->referer = value_of(head, LA_FIELD_REFERER);
+    x->waiter.on_conn = on_conn;
+    x->waiter.on_fail = on_fail;
+    enum la_err e = route(x, head);
+    if (e != LA_OK) {
+        la_exchange_fail(x, e);
+    } else if (x->turn.body_done) {
+        x->body_complete = x->held = true;
+        la_exchange_acquire(x);
+    } else if (x->stream_body) {
+        la_exchange_acquire(x);
+    } else {
+        x->state = LA_X_READING;
+        la_turn_continue(&x->turn);
+    }
+    return true;
+}
+
+static bool on_bad_request(struct la_client *c, enum la_err e)
+{
+    struct la_exchange *x = exchange_new(c, NULL);
+    if (x == NULL)
+        return false;
+    la_exchange_fail(x, e);
+    return true;
+}
+
+static void refuse(struct la_exchange *x, enum la_err e);
+
+/* The client may send as much as the spool takes. */
+static void give_room(struct la_exchange *x)
+{
+    x->turn.read_max = la_min64(la_spool_room(x->body), LA_SCRATCH_BYTES);
+    la_turn_pause_body(&x->turn, x->turn.read_max == 0);
+}
+
+static void on_body_spool(void *arg)
+{
+    struct la_exchange *x = arg;
+    if (x->body && la_spool_error(x->body) != LA_OK) {
+        refuse(x, la_spool_error(x->body));
+        return;
+    }
+    if (x->body && !x->body_complete)
+        give_room(x);
+    if (x->state == LA_X_CALLING || x->state == LA_X_RELAYING)
+        la_call_body_ready(&x->call);
+}
+
+static enum la_err store(struct la_exchange *x, struct la_slice piece)
+{
+    if (x->body == NULL) {
+        struct la_spool_conf conf = {.loop = x->proxy->env.loop,
+                                     .filer = x->proxy->env.filer,
+                                     .bounds = x->proxy->env.bounds,
+                                     .dir = x->conf->buffer.dir,
+                                     .mem_bytes = x->conf->buffer.request_bytes,
+                                     .file_bytes = x->stream_body ? 0 : UINT64_MAX,
+                                     .keep = !x->stream_body};
+        x->body = la_spool_new(&conf, on_body_spool, x);
+        if (x->body == NULL)
+            return LA_MEMORY;
+    }
+    if (la_spool_room(x->body) < piece.n)
+        return la_spool_error(x->body) ? la_spool_error(x->body) : LA_DISK;
+    return la_spool_write(x->body, piece.p, piece.n);
+}
+
+static void refuse(struct la_exchange *x, enum la_err e)
+{
+    x->turn.body_dropped = true;
+    if (x->state == LA_X_QUEUED)
+        la_upstreams_cancel(&x->waiter);
+    if (x->call.conn) { /* its request can never be completed */
+        struct la_conn *c = x->call.conn;
+        la_call_stop(&x->call);
+        x->call.conn = NULL;
+        la_conn_release(&c, LA_RESET, LA_CLOSE_ABORTED);
+    }
+    if (x->turn.responded && x->state == LA_X_ENDING)
+        return; /* answered in full already: the answer stands */
+    la_exchange_fail(x, e);
+}
+
+static void on_body(struct la_turn *t, struct la_slice piece, bool last)
+{
+    struct la_exchange *x = la_exchange_of_turn(t);
+    if (x->state == LA_X_ENDING || x->state == LA_X_OVER)
+        return; /* an early answer: the rest is thrown away */
+    if (last && x->body == NULL && la_turn_holds(t, piece)) {
+        x->inline_body = piece;
+    } else if (piece.n) {
+        enum la_err e = store(x, piece);
+        if (e != LA_OK) {
+            refuse(x, e);
+            return;
+        }
+        if (!last)
+            give_room(x);
+    }
+    x->body_complete = last;
+    if (last) {
+        x->held = !x->stream_body || x->body == NULL;
+        if (t->trailer && t->body.trailer_n && (x->trailers = la_buf_get(&x->proxy->env, true)) != NULL)
+            x->trailers->n = (uint32_t)la_turn_trailers(t, x->trailers->p, x->trailers->cap).n;
+    }
+    if (x->state == LA_X_READING && last)
+        la_exchange_acquire(x);
+    else if (x->state == LA_X_CALLING || x->state == LA_X_RELAYING)
+        la_call_body_ready(&x->call);
+}
+
+static void on_refused(struct la_turn *t, enum la_err e)
+{
+    refuse(la_exchange_of_turn(t), e);
+}
+
+void la_exchange_kill(struct la_exchange *x)
+{
+    if (x->call.conn)
+        la_relay_abandon(x, LA_CLOSE_DRAIN);
+    else
+        la_exchange_over(x);
+}
+
+/* ---- the client's side ---- */
+
+/* The client left. What the server is doing for it is read off if that is cheap: a reset would lose a connection, and
+ * our FIN would leave a port in TIME_WAIT. */
+static void on_gone(struct la_turn *t, enum la_err e)
+{
+    struct la_exchange *x = la_exchange_of_turn(t);
+    if (x->error == LA_OK)
+        x->error = e;
+    if (!t->responded)
+        x->status = la_err_info(e)->status;
+    la_list_remove(&x->late_node);
+    if (x->call.conn == NULL || x->state == LA_X_QUEUED || x->state == LA_X_READING) {
+        la_exchange_over(x);
+        return;
+    }
+    log_once(x);
+    x->method = x->target = x->host = x->agent = x->referer = la_slice(NULL, 0);
+    x->state = LA_X_ABORTED;
+    la_relay_client_left(x);
+}
+
+static void on_done(struct la_turn *t)
+{
+    struct la_exchange *x = la_exchange_of_turn(t);
+    if (x->call.conn) { /* answered before the server was: its connection is in doubt */
+        la_relay_abandon(x, LA_CLOSE_ABORTED);
+        return;
+    }
+    la_exchange_over(x);
+}
+
+const struct la_service la_exchange_service = {
+    .request = on_request,
+    .bad_request = on_bad_request,
+    .body = on_body,
+    .refused = on_refused,
+    .gone = on_gone,
+    .room = la_relay_on_room,
+    .done = on_done,
+};

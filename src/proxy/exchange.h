@@ -1,0 +1,94 @@
+/* exchange.h: one request and its response as the proxy carries it. exchange.c leads, relay.c carries; request.c and response.c make the
+ * messages, tunnel.c takes over after a 101, access_log.c writes the line. */
+#ifndef LASTACK_PROXY_EXCHANGE_H
+#define LASTACK_PROXY_EXCHANGE_H
+
+#include "lastack/proxy.h"
+
+/* Where an exchange is; in dumps and logs. */
+#define LA_EXCHANGE_STATES(X) \
+    X(READING, "reading")   /* the request body is being buffered */      \
+    X(QUEUED, "queued")     /* waits for a connection */                  \
+    X(CALLING, "calling")   /* request on its way, or its response awaited */ \
+    X(RELAYING, "relaying") /* response under way */                      \
+    X(ENDING, "ending")     /* the server is done, the client not yet */  \
+    X(ABORTED, "aborted")   /* the client left: the response is read off */ \
+    X(TUNNEL, "tunnel")                                                    \
+    X(OVER, "over")
+enum la_exchange_state {
+#define X(id, name) LA_X_##id,
+    LA_EXCHANGE_STATES(X)
+#undef X
+    LA_X_STATES
+};
+
+struct tunnel;
+
+struct la_exchange {
+    struct la_list node; /* proxy->live */
+    struct la_proxy *proxy;
+    struct la_view *view;
+    struct la_door *door;
+    struct la_branch *branch; /* NULL: no upstream chosen */
+    const struct la_conf_upstream *conf; /* of its view */
+    struct la_turn turn;
+    struct la_call call;
+    struct la_waiter waiter;
+    enum la_exchange_state state;
+    bool stream_body;  /* request_mode: stream */
+    bool body_complete;
+    bool held;         /* the whole body can be sent again */
+    bool free_me, logged, late, upgrade;
+    unsigned retries;
+    bool redialed; /* one of them was in a lost connection's place */
+    struct tunnel *tunnel; /* after a 101 */
+    struct la_server *tunnel_of; /* whose count of tunnels holds one for it */
+    struct la_list late_node;
+    struct la_buf *encoded;
+    struct la_buf *trailers; /* the request's, as lines */
+    struct la_spool *body;   /* what was buffered; NULL: none, or inline */
+    struct la_slice inline_body;
+    size_t inline_at;
+    struct la_addr peer;
+    /* for the log; slices lie in the client's buffer and go with the client */
+    struct la_slice method, target, host, agent, referer;
+    uint8_t minor;
+    int status;
+    enum la_err error;
+    struct la_server *server; /* referenced: last one tried */
+    uint64_t conn_id, conn_reuse;
+    struct la_port_pair *pair; /* its source; kept by server */
+    uint64_t start_ns, queued_ns, begun_ns, first_byte_ns, end_ns;
+    uint64_t queue_ns, connect_ns, backend_ns;
+    uint64_t body_in, body_out;
+};
+
+struct la_exchange *la_exchange_of_turn(struct la_turn *t);
+extern const struct la_service la_exchange_service;
+
+/* request.c: makes the request for the server in p->request and encodes it. */
+enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route);
+/* response.c */
+void la_response_from_head(struct la_exchange *x, const struct la_http_head *h);
+void la_response_error(struct la_exchange *x, enum la_err e); /* answers on the turn */
+/* tunnel.c: client and connection become a tunnel; the exchange is logged when it ends. */
+void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct la_slice early);
+void la_tunnel_close(struct la_exchange *x);
+/* access_log.c */
+void la_access_log_write(struct la_access_log *a, const struct la_exchange *x);
+/* relay.c */
+extern const struct la_call_events la_relay_events;
+void la_relay_on_room(struct la_turn *t);
+void la_relay_client_left(struct la_exchange *x); /* while its call is under way */
+void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause); /* resets the connection, ends the exchange */
+/* exchange.c */
+void la_exchange_acquire(struct la_exchange *x); /* gets it a connection, or into the line for one */
+/* Answers with an error of our own; when the response has begun the client is shown that it ends early. */
+void la_exchange_fail(struct la_exchange *x, enum la_err e);
+void la_exchange_release_tunnel(struct la_exchange *x);
+void la_exchange_free(struct la_exchange *x); /* when no callback of its call is on the stack any more */
+void la_exchange_over(struct la_exchange *x); /* logs, lets go of everything, frees */
+void la_exchange_kill(struct la_exchange *x); /* at exit: drops what is under way */
+const char *la_exchange_state_name(enum la_exchange_state s);
+
+#endif

@@ -1,0 +1,159 @@
+/* request.c: the request as the server gets it: the client's fields less what belongs to one hop or is not to be
+ * believed, plus who forwarded it (X-Forwarded-*, Forwarded, Via) and what the configuration sets.
+ *
+ * Fields are added after hop-by-hop removal, so that `Connection: X-Forwarded-For` removes nothing of ours. */
+#include "exchange.h"
+
+#include <stdio.h>
+
+/* Joins the values of a field that may have come several times; cap-bounded. */
+static struct la_slice joined(const struct la_http_head *h, enum la_http_field f, char *buf, size_t cap)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < h->headers; i++) {
+        struct la_slice v = la_http_value(h, i);
+        if (h->header[i].field != f || v.n == 0 || n + v.n + 2 > cap)
+            continue;
+        if (n) {
+            memcpy(buf + n, ", ", 2);
+            n += 2;
+        }
+        memcpy(buf + n, v.p, v.n);
+        n += v.n;
+    }
+    return la_slice(buf, n);
+}
+
+static void drop_field(struct la_fields *f, enum la_http_field field)
+{
+    for (size_t i = 0; i < f->head->headers; i++)
+        if (f->head->header[i].field == field)
+            la_fields_drop(f, i);
+}
+
+static bool trusted(const struct la_conf *conf, const struct la_addr *peer)
+{
+    for (size_t i = 0; i < conf->forwarded.trusts; i++)
+        if (la_net_has(&conf->forwarded.trust[i], peer))
+            return true;
+    return false;
+}
+
+/* Room for the values that are made here; holds until the request is encoded. */
+struct made {
+    char xff[4096], forwarded[4096], via[32], peer[LA_ADDR_TEXT];
+};
+
+static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
+{
+    const struct la_http_head *h = f->head;
+    struct la_slice before = trust ? joined(h, LA_FIELD_X_FORWARDED_FOR, m->xff, sizeof m->xff - LA_ADDR_TEXT)
+                                   : la_slice(m->xff, 0);
+    int n = snprintf(m->xff + before.n, sizeof m->xff - before.n, "%s%s", before.n ? ", " : "", m->peer);
+    drop_field(f, LA_FIELD_X_FORWARDED_FOR);
+    la_fields_add(f, LA_SLICE("X-Forwarded-For"), la_slice(m->xff, before.n + (size_t)n));
+    if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_PROTO) < 0) {
+        drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
+        la_fields_add(f, LA_SLICE("X-Forwarded-Proto"), LA_SLICE("http"));
+    }
+    if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_HOST) < 0) {
+        drop_field(f, LA_FIELD_X_FORWARDED_HOST);
+        if (x->host.n)
+            la_fields_add(f, LA_SLICE("X-Forwarded-Host"), x->host);
+    }
+}
+
+static void add_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
+{
+    struct la_slice before = trust ? joined(f->head, LA_FIELD_FORWARDED, m->forwarded, sizeof m->forwarded - 1024)
+                                   : la_slice(m->forwarded, 0);
+    bool v6 = la_addr_family(&x->peer) == AF_INET6, ip = v6 || la_addr_family(&x->peer) == AF_INET;
+    size_t host_n = la_min64(x->host.n, 512);
+    int n = snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%.*s%s",
+                     before.n ? ", " : "", v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "",
+                     host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
+    drop_field(f, LA_FIELD_FORWARDED);
+    la_fields_add(f, LA_SLICE("Forwarded"), la_slice(m->forwarded, before.n + (size_t)n));
+}
+
+static void forward(struct la_exchange *x, struct la_fields *f, struct made *m)
+{
+    const struct la_conf *conf = x->view->snapshot->conf;
+    enum la_forwarded_mode mode = conf->forwarded.mode;
+    bool trust = trusted(conf, &x->peer);
+    la_addr_host_text(&x->peer, m->peer);
+    if (mode == LA_FORWARDED_OFF)
+        return;
+    if (!trust) { /* whoever set them, it was nobody we know */
+        drop_field(f, LA_FIELD_X_FORWARDED_FOR);
+        drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
+        drop_field(f, LA_FIELD_X_FORWARDED_HOST);
+        drop_field(f, LA_FIELD_FORWARDED);
+    }
+    if (mode == LA_FORWARDED_X || mode == LA_FORWARDED_BOTH)
+        add_x_forwarded(x, f, trust, m);
+    if (mode == LA_FORWARDED_RFC7239 || mode == LA_FORWARDED_BOTH)
+        add_forwarded(x, f, trust, m);
+}
+
+static void configured(struct la_exchange *x, struct la_fields *f)
+{
+    const struct la_conf_upstream *u = x->conf;
+    for (size_t i = 0; i < f->head->headers; i++) {
+        struct la_slice name = la_http_name(f->head, i);
+        for (size_t k = 0; k < u->removes; k++)
+            if (la_slice_ieq(name, la_slice_str(u->remove[k])))
+                la_fields_drop(f, i);
+        for (size_t k = 0; k < u->sets; k++)
+            if (la_slice_ieq(name, la_slice_str(u->set[k].name)))
+                la_fields_drop(f, i);
+    }
+    for (size_t k = 0; k < u->sets; k++) {
+        if (la_slice_ieq(la_slice_str(u->set[k].name), LA_SLICE("host")))
+            x->proxy->request->host = la_slice_str(u->set[k].value);
+        else
+            la_fields_add(f, la_slice_str(u->set[k].name), la_slice_str(u->set[k].value));
+    }
+}
+
+enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route)
+{
+    struct la_request *r = x->proxy->request;
+    struct made m;
+    memset(r->fields.drop, 0, sizeof r->fields.drop);
+    r->fields.extras = 0;
+    r->fields.head = head;
+    r->method = head->method_text;
+    r->target = head->target;
+    r->host = head->host;
+    r->body = head->framing == LA_FRAMING_NONE      ? LA_BODY_NONE
+              : head->framing == LA_FRAMING_LENGTH  ? LA_BODY_LENGTH
+                                                    : LA_BODY_UNKNOWN;
+    /* A length that was said is passed on, also where it is 0: some servers insist on it for POST. */
+    if (head->has_length && head->framing == LA_FRAMING_NONE) {
+        r->body = LA_BODY_LENGTH;
+        r->length = 0;
+    } else {
+        r->length = head->length;
+    }
+    r->expect_continue = head->expect_continue && x->stream_body;
+    x->upgrade = head->upgrade_said && route && route->upgrade_websocket &&
+                 la_slice_ieq(head->upgrade, LA_SLICE("websocket"));
+    r->upgrade = x->upgrade ? head->upgrade : la_slice(NULL, 0);
+    forward(x, &r->fields, &m);
+    int n = snprintf(m.via, sizeof m.via, "1.%u lastack", head->minor);
+    la_fields_add(&r->fields, LA_SLICE("Via"), la_slice(m.via, (size_t)n));
+    configured(x, &r->fields);
+
+    struct la_call *c = &x->call;
+    enum la_err e = LA_OK;
+    c->method = head->method;
+    c->body = r->body == LA_BODY_LENGTH && r->length == 0 ? LA_BODY_NONE : r->body;
+    c->body_length = r->length;
+    c->upgrade = x->upgrade;
+    c->send_ms = x->conf->timeouts.send_ms;
+    c->response_ms = route && route->response_ms ? route->response_ms : x->conf->timeouts.response_ms;
+    x->encoded = c->protocol->encode(&x->proxy->env, r, &e);
+    c->encoded = x->encoded;
+    return e;
+}

@@ -1,0 +1,94 @@
+/* response.c: the response as the client gets it: the server's fields less what belongs to one hop, plus Via; and the
+ * responses of our own, with their RFC 9209 Proxy-Status. */
+#include "exchange.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static struct la_response *fresh(struct la_exchange *x)
+{
+    struct la_response *r = x->proxy->response;
+    memset(r->fields.drop, 0, sizeof r->fields.drop);
+    r->fields.extras = 0;
+    r->fields.head = NULL;
+    r->reason = la_slice(NULL, 0);
+    r->upgrade = la_slice(NULL, 0);
+    r->announce = r->close = false;
+    r->length = 0;
+    r->body = LA_BODY_NONE;
+    return r;
+}
+
+void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
+{
+    struct la_response *r = fresh(x);
+    r->status = h->status;
+    r->reason = h->reason;
+    r->fields.head = h;
+    for (size_t i = 0; i < h->headers; i++) /* what servers say of themselves in our name is not passed on */
+        if (h->header[i].field == LA_FIELD_PROXY_STATUS)
+            la_fields_drop(&r->fields, i);
+    la_fields_add(&r->fields, LA_SLICE("Via"), h->minor ? LA_SLICE("1.1 lastack") : LA_SLICE("1.0 lastack"));
+    r->announce = h->has_length;
+    r->length = h->announced_length;
+    switch (h->framing) {
+    case LA_FRAMING_NONE: r->body = LA_BODY_NONE; break;
+    case LA_FRAMING_LENGTH: r->body = LA_BODY_LENGTH; break;
+    case LA_FRAMING_CHUNKED:
+    case LA_FRAMING_CLOSE: r->body = LA_BODY_UNKNOWN; break;
+    case LA_FRAMING_TUNNEL: r->upgrade = h->upgrade; break;
+    }
+    /* A request body that is still under way would be taken for the next request. */
+    r->close = !x->turn.body_done;
+    x->status = h->status;
+}
+
+/* IMF-fixdate, made once a second. */
+static struct la_slice date(void)
+{
+    static _Thread_local char text[40];
+    static _Thread_local time_t at;
+    time_t now = (time_t)(la_wall_ns() / 1000000000u);
+    if (now != at) {
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        at = now;
+    }
+    return la_slice_str(text);
+}
+
+void la_response_error(struct la_exchange *x, enum la_err e)
+{
+    const struct la_err_info *info = la_err_info(e);
+    struct la_response *r = fresh(x);
+    char status[320], body[160];
+    int n;
+    if (*info->proxy_status)
+        n = snprintf(status, sizeof status, "lastack; error=%s; details=\"%s: %s\"", info->proxy_status, info->name,
+                     info->text);
+    else
+        n = snprintf(status, sizeof status, "lastack; details=\"%s: %s\"", info->name, info->text);
+    struct la_slice reason = la_http_reason(info->status);
+    int body_n = snprintf(body, sizeof body, "%d %.*s\n%s\n", info->status, LA_SLICE_ARGS(reason), info->text);
+    r->status = info->status;
+    r->body = LA_BODY_LENGTH;
+    r->announce = true;
+    r->length = (uint64_t)body_n;
+    /* After a request that was not understood, or whose body is not all read, nothing more can be understood. */
+    r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || (info->status >= 400 && info->status < 500 && e != LA_NO_ROUTE &&
+                                      e != LA_METHOD_REFUSED);
+    la_fields_add(&r->fields, LA_SLICE("Date"), date());
+    la_fields_add(&r->fields, LA_SLICE("Content-Type"), LA_SLICE("text/plain; charset=utf-8"));
+    la_fields_add(&r->fields, LA_SLICE("Proxy-Status"), la_slice(status, (size_t)n));
+    if (info->status == 503)
+        la_fields_add(&r->fields, LA_SLICE("Retry-After"), LA_SLICE("1"));
+    if (e == LA_METHOD_REFUSED)
+        la_fields_add(&r->fields, LA_SLICE("Allow"), LA_SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+    x->status = info->status;
+    la_turn_respond(&x->turn, r);
+    if (!x->turn.client)
+        return;
+    la_turn_send(&x->turn, la_slice(body, (size_t)body_n));
+    la_turn_end(&x->turn, la_slice(NULL, 0));
+}

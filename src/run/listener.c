@@ -1,0 +1,318 @@
+/* listener.c: listening sockets, and how a worker takes connections from them.
+ *
+ * TCP: one socket per worker (SO_REUSEPORT), so that the kernel spreads clients; Unix: one shared, non-blocking
+ * descriptor. A listener that a reload does not change stays open, because closing one of several SO_REUSEPORT sockets
+ * resets what waits in its queue. Before a gate is closed its queue is emptied.
+ *
+ * Out of descriptors or over limits.clients a worker stops accepting and looks again when a client has left, at the
+ * latest after 100 ms: connections wait in the kernel's queue. */
+#include "process.h"
+#include "lastack/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ACCEPTS_AT_ONCE 64
+#define PAUSE_MS 100
+
+/* ---- main thread ---- */
+
+struct listener *la_listener_find(struct process *p, const struct la_addr *a)
+{
+    struct listener *l;
+    la_list_each(&p->listeners, l, struct listener, node)
+        if (la_addr_eq(&l->address, a))
+            return l;
+    return NULL;
+}
+
+static void listener_free(struct listener *l)
+{
+    la_list_remove(&l->node);
+    free(l->fd);
+    free(l->stats);
+    free(l->name);
+    free(l);
+}
+
+static struct listener *listener_open(struct process *p, const struct la_conf_listen *c, int *err)
+{
+    bool is_unix = la_addr_family(&c->address) == AF_UNIX;
+    struct la_listen_options o = {.reuse_port = true, .backlog = (int)c->backlog, .defer_accept_s = 1,
+                                  .unix_mode = c->unix_mode, .user_timeout_ms = (unsigned)c->write_ms};
+    struct listener *l = la_xcalloc(1, sizeof *l);
+    la_list_init(&l->node);
+    l->address = c->address;
+    l->name = la_xstrdup(c->name);
+    l->fd = la_xcalloc(p->workers, sizeof *l->fd);
+    l->stats = la_xcalloc(p->workers, sizeof *l->stats);
+    for (unsigned i = 0; i < p->workers; i++) {
+        l->fd[i] = is_unix && i > 0 ? l->fd[0] : la_sock_listen(&c->address, &o);
+        if (l->fd[i] < 0) {
+            *err = -l->fd[i];
+            for (unsigned k = 0; k < i && !(is_unix && k > 0); k++)
+                close(l->fd[k]);
+            listener_free(l);
+            return NULL;
+        }
+    }
+    return l;
+}
+
+bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why)
+{
+    struct la_list opened;
+    la_list_init(&opened);
+    for (size_t i = 0; i < conf->listens; i++) {
+        const struct la_conf_listen *c = &conf->listen[i];
+        struct listener *l = la_listener_find(p, &c->address);
+        if (l) {
+            for (unsigned k = 0; k < p->workers && la_addr_family(&c->address) != AF_UNIX; k++)
+                la_sock_user_timeout(l->fd[k], (unsigned)c->write_ms);
+            continue;
+        }
+        int err;
+        l = listener_open(p, c, &err);
+        if (l == NULL) {
+            char addr[LA_ADDR_TEXT];
+            *why = la_xasprintf("%s:%u:%u: listen[%zu].address: cannot listen on %s: %s%s", c->pos.file, c->pos.line,
+                                c->pos.column, i, la_addr_text(&c->address, addr), strerror(err),
+                                err == EADDRINUSE  ? "; another process uses it, choose another port or stop that one"
+                                : err == EACCES    ? "; a port below 1024 or this path needs more rights"
+                                : err == EADDRNOTAVAIL ? "; this host has no such address"
+                                                       : "");
+            la_list_each(&opened, l, struct listener, node) {
+                for (unsigned k = 0; k < p->workers; k++)
+                    if (k == 0 || l->fd[k] != l->fd[0])
+                        close(l->fd[k]);
+                listener_free(l);
+            }
+            return false;
+        }
+        la_list_push_back(&opened, &l->node);
+    }
+    struct listener *l;
+    la_list_each(&opened, l, struct listener, node) {
+        la_list_remove(&l->node);
+        la_list_push_back(&p->listeners, &l->node);
+    }
+    return true;
+}
+
+void la_listeners_prune(struct process *p)
+{
+    const struct la_conf *conf = p->snapshot->conf;
+    struct listener *l;
+    la_list_each(&p->listeners, l, struct listener, node) {
+        l->wanted = false;
+        for (size_t i = 0; i < conf->listens; i++)
+            l->wanted |= la_addr_eq(&l->address, &conf->listen[i].address);
+        if (!l->wanted) { /* its gates have closed the descriptors; a Unix path goes with it */
+            if (la_addr_family(&l->address) == AF_UNIX) {
+                close(l->fd[0]);
+                unlink(l->address.u.un.sun_path);
+            }
+            la_list_remove(&l->node); /* workers' gates may still count in its stats: the rest stays until the end */
+            la_list_push_back(&p->old_listeners, &l->node);
+        }
+    }
+}
+
+void la_listeners_free(struct process *p)
+{
+    struct listener *l;
+    la_list_each(&p->listeners, l, struct listener, node) {
+        if (la_addr_family(&l->address) == AF_UNIX) {
+            close(l->fd[0]);
+            unlink(l->address.u.un.sun_path);
+        }
+        listener_free(l);
+    }
+    la_list_each(&p->old_listeners, l, struct listener, node)
+        listener_free(l);
+}
+
+/* ---- counting clients by address ---- */
+
+static bool count_address(struct process *p, const struct la_addr *peer, int by)
+{
+    uint64_t max = atomic_load_explicit(&p->clients_per_address, memory_order_relaxed);
+    if (max == 0 || la_addr_family(peer) == AF_UNIX || p->addresses == NULL)
+        return true;
+    uint64_t h = la_addr_hash(peer, 1);
+    _Atomic uint32_t *a = &p->addresses->row[0][h % ADDRESS_SLOTS];
+    _Atomic uint32_t *b = &p->addresses->row[1][(h >> 32) % ADDRESS_SLOTS];
+    if (by > 0 && atomic_load(a) >= max && atomic_load(b) >= max)
+        return false;
+    atomic_fetch_add(a, (uint32_t)by);
+    atomic_fetch_add(b, (uint32_t)by);
+    return true;
+}
+
+/* ---- workers ---- */
+
+static void pause_gates(struct worker *w)
+{
+    struct gate *g;
+    w->paused = true;
+    la_list_each(&w->gates, g, struct gate, node)
+        if (g->fd >= 0)
+            la_io_want(&g->io, 0);
+    la_timer_set(&w->pause_timer, PAUSE_MS);
+}
+
+void la_gates_resume(struct worker *w)
+{
+    struct process *p = w->process;
+    struct gate *g;
+    if (!w->paused || w->draining)
+        return;
+    if (atomic_load(&p->clients) >= atomic_load(&p->clients_max)) {
+        la_timer_set(&w->pause_timer, PAUSE_MS);
+        return;
+    }
+    w->paused = false;
+    la_timer_stop(&w->pause_timer);
+    la_list_each(&w->gates, g, struct gate, node)
+        if (g->fd >= 0)
+            la_io_want(&g->io, LA_READ);
+}
+
+static void on_client_end(struct la_door *d, const struct la_addr *peer)
+{
+    struct gate *g = la_container(d, struct gate, door);
+    struct worker *w = g->worker;
+    atomic_fetch_sub(&w->process->clients, 1);
+    count_address(w->process, peer, -1);
+    if (w->paused)
+        la_gates_resume(w);
+    if (w->draining && !la_timer_is_set(&w->finish_timer))
+        la_timer_set(&w->finish_timer, 1);
+}
+
+/* Takes one connection; false: no more now. */
+static bool accept_one(struct gate *g)
+{
+    struct worker *w = g->worker;
+    struct process *p = w->process;
+    if (atomic_load_explicit(&p->clients, memory_order_relaxed) >= atomic_load_explicit(&p->clients_max, memory_order_relaxed)) {
+        la_log_limited(LA_LOG_WARN, 10000, "limits.clients reached (%llu): new clients wait",
+                       (unsigned long long)atomic_load(&p->clients_max));
+        pause_gates(w);
+        return false;
+    }
+    struct la_addr peer;
+    int fd = la_sock_accept(g->fd, &peer);
+    if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
+        la_log_limited(LA_LOG_ERROR, 10000, "cannot accept clients: %s; raise the open files limit or lower limits.clients",
+                       strerror(-fd));
+        pause_gates(w);
+        return false;
+    }
+    if (fd == -ECONNABORTED || fd == -EINTR || fd == -EPROTO)
+        return true;
+    if (fd < 0)
+        return false;
+    if (!count_address(p, &peer, 1)) {
+        la_stat_add(&g->door.front.stats->refused, 1);
+        la_log_limited(LA_LOG_WARN, 10000, "limits.clients_per_address reached: a client was refused");
+        la_sock_reset(fd);
+        return true;
+    }
+    atomic_fetch_add(&p->clients, 1);
+    la_client_new(&g->door.front, fd, &peer);
+    return true;
+}
+
+static void on_readable(struct la_io *io, int events)
+{
+    (void)events;
+    struct gate *g = la_container(io, struct gate, io);
+    for (int i = 0; i < ACCEPTS_AT_ONCE && accept_one(g); i++)
+        ;
+}
+
+static void gate_close(struct gate *g)
+{
+    if (g->fd < 0)
+        return;
+    la_io_stop(&g->io);
+    for (int i = 0; i < 100000 && accept_one(g); i++) /* who has connected already is served */
+        ;
+    la_io_stop(&g->io);
+    if (g->tcp)
+        close(g->fd);
+    g->fd = -1;
+}
+
+static void gate_free(struct gate *g)
+{
+    la_io_stop(&g->io);
+    la_list_remove(&g->door.node);
+    la_list_remove(&g->node);
+    free(g);
+}
+
+static struct gate *gate_open(struct worker *w, struct listener *l)
+{
+    struct gate *g = la_xcalloc(1, sizeof *g);
+    la_list_init(&g->node);
+    la_list_push_back(&w->gates, &g->node);
+    g->worker = w;
+    g->listener = l;
+    g->fd = l->fd[w->index];
+    g->tcp = la_addr_family(&l->address) != AF_UNIX;
+    la_door_init(&g->door, &w->proxy, &l->stats[w->index]);
+    g->door.front.name = l->name;
+    g->door.on_client_end = on_client_end;
+    la_io_init(&g->io, w->loop, g->fd, on_readable);
+    if (!w->paused)
+        la_io_want(&g->io, LA_READ);
+    return g;
+}
+
+void la_gates_apply(struct worker *w, const struct la_conf *conf, struct listener *const *listener)
+{
+    struct gate *g;
+    la_list_each(&w->gates, g, struct gate, node)
+        la_door_configure(&g->door, NULL);
+    for (size_t i = 0; i < conf->listens; i++) {
+        struct gate *found = NULL;
+        la_list_each(&w->gates, g, struct gate, node)
+            if (g->listener == listener[i] && g->fd >= 0)
+                found = g;
+        if (found == NULL)
+            found = gate_open(w, listener[i]);
+        la_door_configure(&found->door, &conf->listen[i]);
+        found->door.front.name = listener[i]->name;
+    }
+    la_list_each(&w->gates, g, struct gate, node) {
+        if (g->door.conf == NULL && g->fd >= 0) {
+            g->door.front.draining = true;
+            gate_close(g);
+            la_front_drain(&g->door.front);
+        }
+        if (g->fd < 0 && g->door.front.clients == 0 && g->door.users == 0)
+            gate_free(g);
+    }
+}
+
+void la_gates_drain(struct worker *w)
+{
+    struct gate *g;
+    la_list_each(&w->gates, g, struct gate, node) {
+        gate_close(g);
+        la_front_drain(&g->door.front);
+    }
+}
+
+void la_gates_free(struct worker *w)
+{
+    struct gate *g;
+    la_list_each(&w->gates, g, struct gate, node) {
+        if (g->fd >= 0 && g->tcp)
+            close(g->fd);
+        gate_free(g);
+    }
+}

@@ -1,0 +1,495 @@
+/* process.c: `lastack run`: start, signals, reload, sampling, drain, end. The main thread.
+ *
+ * Start: configuration -> listeners and log files (with the rights of whoever started it) -> workers -> rights dropped
+ * -> threads -> the first snapshot -> ready.
+ *
+ * Reload (SIGHUP): a configuration that is wrong in any way changes nothing and is logged. Drain (SIGTERM, SIGINT):
+ * workers empty their accept queues and finish what is under way, at most drain_timeout; a second signal ends at once. */
+#include "process.h"
+#include "lastack/diag.h"
+#include "lastack/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define TICK_MS 1000
+#define RECONCILE_TICKS 2
+#define NAMES_WAIT_MS 3000
+
+void la_findings_print(const struct la_conf_findings *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        fprintf(stderr, "%s%s\n", f->item[i].warning ? "warning: " : "", f->item[i].text);
+}
+
+/* ---- the host ---- */
+
+/* CPUs that a cgroup's quota allows, rounded up; 0: no quota. */
+static unsigned quota_cpus(void)
+{
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f == NULL)
+        return 0;
+    unsigned long long quota = 0, period = 0;
+    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000": no quota */
+    fclose(f);
+    return n == 2 && period ? (unsigned)((quota + period - 1) / period) : 0;
+}
+
+static unsigned auto_workers(void)
+{
+    cpu_set_t set;
+    unsigned n = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+    unsigned quota = quota_cpus();
+    return quota && quota < n ? quota : n ? n : 1;
+}
+
+/* Worker i gets the i-th CPU of the process's mask; with a quota, or more workers than CPUs, the kernel may move them. */
+static void pin(struct process *p)
+{
+    cpu_set_t set;
+    if (quota_cpus() || sched_getaffinity(0, sizeof set, &set) != 0 || (unsigned)CPU_COUNT(&set) < p->workers)
+        return;
+    int cpu = -1;
+    for (unsigned i = 0; i < p->workers; i++) {
+        do
+            cpu++;
+        while (!CPU_ISSET(cpu, &set));
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_setaffinity_np(p->worker[i].thread, sizeof one, &one);
+    }
+}
+
+static uint64_t raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 1024;
+    r.rlim_cur = r.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &r);
+    getrlimit(RLIMIT_NOFILE, &r);
+    return r.rlim_cur;
+}
+
+static bool drop_rights(const char *user)
+{
+    if (user == NULL || geteuid() != 0)
+        return true;
+    struct passwd *pw = getpwnam(user);
+    if (pw && initgroups(user, pw->pw_gid) == 0 && setgid(pw->pw_gid) == 0 && setuid(pw->pw_uid) == 0)
+        return true;
+    fprintf(stderr, "user: cannot become %s: %s\n", user, pw ? strerror(errno) : "no such user; create it or leave `user` out");
+    return false;
+}
+
+/* ---- configuration ---- */
+
+static struct la_conf *load(const struct process *p, struct la_conf_findings *f)
+{
+    struct la_conf *c = p->path ? la_conf_load(p->path, f)
+                                : la_conf_load_text("command line", la_slice_str(p->text), f);
+    if (c == NULL)
+        return NULL;
+    la_conf_check_host(c, f);
+    if (f->errors == 0)
+        return c;
+    la_conf_free(c);
+    return NULL;
+}
+
+/* Opens the access log; the descriptor's number stays for the process's life, so that workers need not be told. */
+static bool open_access_log(struct process *p, const struct la_conf *c)
+{
+    const char *path = c->log.access;
+    int fd = path == NULL                  ? -1
+             : strcmp(path, "stdout") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                                           : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (path && fd < 0) {
+        la_log_error("log.access: %s: %s", path, strerror(errno));
+        return false;
+    }
+    if (fd >= 0 && p->access_fd >= 0) {
+        dup3(fd, p->access_fd, O_CLOEXEC);
+        close(fd);
+    } else if (fd >= 0) {
+        p->access_fd = fd;
+    } /* switched off: workers are told -1, the number is kept for later */
+    return true;
+}
+
+static void set_limits(struct process *p, const struct la_conf *c)
+{
+    struct rlimit r = {1024, 1024};
+    getrlimit(RLIMIT_NOFILE, &r);
+    uint64_t others = 64 + 8 * p->workers;
+    for (size_t i = 0; i < c->upstreams; i++)
+        others += c->upstream[i].servers * (uint64_t)c->upstream[i].pool.max;
+    uint64_t max = r.rlim_cur > 2 * others ? r.rlim_cur - others : r.rlim_cur / 2;
+    if (c->limits.clients != LA_AUTO)
+        max = c->limits.clients;
+    atomic_store(&p->clients_max, max);
+    p->state.clients_max = max;
+    atomic_store(&p->clients_per_address, c->limits.clients_per_address);
+    if (c->limits.clients_per_address && p->addresses == NULL)
+        p->addresses = la_xcalloc(1, sizeof *p->addresses);
+    atomic_store(&p->bounds.memory_max, c->limits.memory);
+    atomic_store(&p->bounds.disk_max, c->limits.disk);
+}
+
+static void free_report(struct process *p)
+{
+    free(p->state.listener);
+    p->state.listener = NULL;
+    p->state.listeners = 0;
+}
+
+static void report_listeners(struct process *p)
+{
+    struct listener *l;
+    free_report(p);
+    la_list_each(&p->listeners, l, struct listener, node) {
+        p->state.listener = la_xrealloc(p->state.listener, (p->state.listeners + 1) * sizeof *p->state.listener);
+        p->state.listener[p->state.listeners++] = (struct la_admin_listener){l->name, l->stats};
+    }
+}
+
+/* Makes conf the present configuration. */
+static void adopt(struct process *p, struct la_conf *conf)
+{
+    struct la_snapshot *before = p->snapshot;
+    p->snapshot = la_plan_make(p, conf, before);
+    p->state.snapshot = p->snapshot;
+    set_limits(p, conf);
+    int fd = p->access_fd;
+    if (conf->log.access == NULL)
+        p->access_fd = -1;
+    la_workers_apply(p);
+    p->access_fd = fd;
+    la_listeners_prune(p);
+    report_listeners(p);
+    la_snapshot_unref(&before);
+}
+
+void la_process_replan(struct process *p)
+{
+    if (!p->draining)
+        adopt(p, p->snapshot->conf);
+}
+
+static void reload(struct process *p)
+{
+    struct la_conf_findings f = {0};
+    char *why = NULL;
+    struct la_conf *c = load(p, &f);
+    for (size_t i = 0; i < f.n; i++)
+        la_log_write(f.item[i].warning ? LA_LOG_WARN : LA_LOG_ERROR, "%s", f.item[i].text);
+    la_conf_findings_fini(&f);
+    if (c && !la_listeners_open(p, c, &why)) {
+        la_log_error("%s", why);
+        free(why);
+        la_conf_free(c);
+        c = NULL;
+    }
+    if (c == NULL) {
+        p->state.reloads_failed++;
+        la_log_error("reload failed: the running configuration stays as it is");
+        return;
+    }
+    if (c->workers && c->workers != p->workers)
+        la_log_warn("workers: %u runs on; another number needs a restart", p->workers);
+    open_access_log(p, c);
+    la_log_setup(c->log.level, c->log.format == LA_FORMAT_JSON);
+    if (!la_log_open(c->log.error))
+        la_log_error("log.error: %s: %s", c->log.error, strerror(errno));
+    la_names_watch(p, c);
+    adopt(p, c);
+    p->state.reloads_ok++;
+    la_log_notice("configuration reloaded");
+}
+
+/* ---- sampling ---- */
+
+struct port_count {
+    struct la_ledger *ledger;
+    int open[64], time_wait[64];
+};
+
+static void count_socket(void *arg, const struct la_diag_socket *s)
+{
+    struct port_count *c = arg;
+    uint16_t port = la_addr_port(&s->local);
+    struct la_addr local = s->local;
+    la_addr_set_port(&local, 0);
+    for (size_t i = 0; i < c->ledger->pairs && i < 64; i++) {
+        struct la_port_pair *p = &c->ledger->pair[i];
+        if (p->source.len && !la_addr_eq(&p->source, &local))
+            continue;
+        if (port < p->port_low || port > p->port_high)
+            continue;
+        if (s->state == 6) /* TCP_TIME_WAIT */
+            c->time_wait[i]++;
+        else
+            c->open[i]++;
+        return;
+    }
+}
+
+/* Squares the ledgers with the kernel: other processes' use of the same ports shows, and TIME_WAITs that have ended go. */
+static void reconcile(struct process *p)
+{
+    struct la_snapshot *s = p->snapshot;
+    for (unsigned i = 0; s && i < s->plans; i++)
+        for (unsigned k = 0; k < s->plan[i].servers; k++) {
+            struct la_server *server = s->plan[i].server[k];
+            struct port_count c = {.ledger = server->ledger};
+            if (c.ledger == NULL)
+                continue;
+            for (size_t n = 0; n < c.ledger->pairs && n < 64; n++)
+                la_ledger_mark(&c.ledger->pair[n]);
+            /* every state that holds a port: all but LISTEN (10) and CLOSE (7) */
+            int e = la_diag_tcp(la_addr_family(&server->addr), 0xfffu & ~(1u << 10 | 1u << 7), &server->addr,
+                                count_socket, &c);
+            if (e != 0) {
+                la_log_limited(LA_LOG_WARN, 60000, "sock_diag: %s; ports of other processes are not seen", strerror(-e));
+                return;
+            }
+            for (size_t n = 0; n < c.ledger->pairs && n < 64; n++)
+                la_ledger_reconcile(&c.ledger->pair[n], c.open[n], c.time_wait[n]);
+        }
+}
+
+static void become_ready(struct process *p, struct la_conf *conf)
+{
+    adopt(p, conf);
+    p->state.ready = true;
+    la_log_notice("lastack %s runs: %u workers, %zu listeners, %zu upstreams", LASTACK_VERSION, p->workers,
+                  conf->listens, conf->upstreams);
+}
+
+static void on_tick(struct la_timer *t)
+{
+    struct process *p = la_container(t, struct process, tick);
+    if (p->first) { /* names are still being asked for */
+        p->ticks++;
+        if (la_names_settled(p) || p->ticks * 20 >= NAMES_WAIT_MS) {
+            struct la_conf *conf = p->first;
+            p->first = NULL;
+            p->ticks = 0;
+            become_ready(p, conf);
+        }
+        la_timer_set(t, p->first ? 20 : TICK_MS);
+        return;
+    }
+    la_sampler_tick(p->sampler, &p->state);
+    if (++p->ticks % RECONCILE_TICKS == 0)
+        reconcile(p);
+    la_timer_set(t, TICK_MS);
+}
+
+/* ---- signals and the end ---- */
+
+static void on_drain_timeout(struct la_timer *t)
+{
+    struct process *p = la_container(t, struct process, drain_timer);
+    la_log_warn("drain_timeout is over: closing what is left");
+    la_workers_drain(p, true);
+}
+
+static void on_signal(struct la_signal *s, int signum)
+{
+    struct process *p = s->arg;
+    switch (signum) {
+    case SIGHUP:
+        if (!p->draining && p->snapshot)
+            reload(p);
+        break;
+    case SIGUSR1:
+        if (!la_log_reopen())
+            la_log_error("log.error cannot be opened again: %s", strerror(errno));
+        la_workers_reopen_log(p);
+        if (p->snapshot)
+            open_access_log(p, p->snapshot->conf);
+        break;
+    case SIGTERM:
+    case SIGINT:
+        if (p->draining || p->snapshot == NULL) {
+            la_workers_drain(p, true);
+        } else {
+            la_log_notice("draining: at most %llu s", (unsigned long long)p->snapshot->conf->drain_timeout_ms / 1000);
+            p->draining = p->state.draining = true;
+            la_workers_drain(p, false);
+            la_timer_set(&p->drain_timer, p->snapshot->conf->drain_timeout_ms);
+        }
+        break;
+    default: break;
+    }
+}
+
+static void start_signals(struct process *p)
+{
+    static const int list[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT};
+    signal(SIGPIPE, SIG_IGN);
+    for (unsigned i = 0; i < la_count(list); i++) {
+        p->signals[i].arg = p;
+        la_signal_start(&p->signals[i], p->loop, list[i], on_signal);
+    }
+}
+
+void la_process_worker_done(struct process *p)
+{
+    if (--p->live_workers == 0)
+        la_loop_stop(p->loop);
+}
+
+static void on_mail(void *arg, struct la_mail *mail)
+{
+    (void)arg;
+    struct la_note *n = la_container(mail, struct la_note, mail);
+    n->deliver(n);
+}
+
+/* ---- start ---- */
+
+static bool start(struct process *p, struct la_conf *conf)
+{
+    char *why = NULL;
+    const char *admin_why = NULL;
+    p->loop = la_loop_new(on_mail, p);
+    p->workers = conf->workers ? conf->workers : auto_workers();
+    p->header_bytes = conf->limits.header_bytes;
+    la_list_init(&p->listeners);
+    la_list_init(&p->old_listeners);
+    la_list_init(&p->names);
+    p->access_fd = -1;
+    p->proxy_stats = la_xcalloc(p->workers, sizeof *p->proxy_stats);
+    p->state = (struct la_admin_state){.workers = p->workers, .proxy_stats = p->proxy_stats, .bounds = &p->bounds,
+                                       .start_wall_ns = la_wall_ns(), .dump = la_workers_dump};
+    if (!open_access_log(p, conf) || !la_log_open(conf->log.error)) {
+        fprintf(stderr, "log: cannot be opened: %s\n", strerror(errno));
+        return false;
+    }
+    if (!la_listeners_open(p, conf, &why)) {
+        fprintf(stderr, "%s\n", why);
+        free(why);
+        return false;
+    }
+    p->sampler = la_sampler_new();
+    if (conf->admin.len && (p->admin = la_admin_new(p->loop, &conf->admin, &p->state, p->sampler, &admin_why)) == NULL) {
+        char text[LA_ADDR_TEXT];
+        fprintf(stderr, "admin.address: cannot listen on %s: %s\n", la_addr_text(&conf->admin, text), admin_why);
+        return false;
+    }
+    if (!drop_rights(conf->user))
+        return false;
+    struct la_resolver_conf rc = {conf->resolver.server, conf->resolver.servers, conf->resolver.max_ttl_ms};
+    p->resolver = la_resolver_new(p->loop, &rc);
+    p->filer = la_filer_new(2);
+    if (p->resolver == NULL || p->filer == NULL)
+        return false;
+    set_limits(p, conf);
+    la_names_watch(p, conf);
+    return true;
+}
+
+static bool start_workers(struct process *p)
+{
+    p->crew.workers = p->workers;
+    p->crew.member = la_xcalloc(p->workers, sizeof(struct la_upstreams *));
+    p->worker = la_xcalloc(p->workers, sizeof *p->worker);
+    for (unsigned i = 0; i < p->workers; i++)
+        la_worker_init(&p->worker[i], p, i);
+    for (unsigned i = 0; i < p->workers; i++) {
+        if (!la_worker_start(&p->worker[i])) {
+            fprintf(stderr, "cannot start worker %u: %s\n", i, strerror(errno));
+            exit(1);
+        }
+        p->live_workers++;
+    }
+    pin(p);
+    return true;
+}
+
+static void finish(struct process *p)
+{
+    for (unsigned i = 0; i < p->workers && p->worker; i++)
+        pthread_join(p->worker[i].thread, NULL);
+    /* What workers have sent each other last: its receivers are gone, places and references go back. */
+    bool any = true;
+    while (any) {
+        any = false;
+        for (unsigned i = 0; i < p->workers && p->worker; i++)
+            any |= la_loop_take_mail(p->worker[i].loop);
+        any |= la_loop_take_mail(p->loop);
+    }
+    for (unsigned i = 0; i < p->workers && p->worker; i++)
+        la_worker_fini(&p->worker[i]);
+    la_names_free(p);
+    la_snapshot_unref(&p->snapshot);
+    if (p->first)
+        la_conf_free(p->first);
+    for (unsigned i = 0; i < la_count(p->signals); i++)
+        if (p->signals[i].arg)
+            la_signal_stop(&p->signals[i], p->loop);
+    la_timer_stop(&p->tick);
+    la_timer_stop(&p->drain_timer);
+    if (p->admin)
+        la_admin_free(&p->admin);
+    la_sampler_free(&p->sampler);
+    if (p->resolver)
+        la_resolver_free(p->resolver);
+    if (p->filer)
+        la_filer_free(p->filer);
+    la_listeners_free(p);
+    free_report(p);
+    free(p->addresses);
+    free(p->proxy_stats);
+    free(p->crew.member);
+    free(p->worker);
+    if (p->access_fd >= 0)
+        close(p->access_fd);
+    la_loop_free(p->loop);
+    la_log_open(NULL);
+}
+
+int la_run(const char *path, const char *text)
+{
+    struct la_conf_findings f = {0};
+    struct process *p = la_xcalloc(1, sizeof *p);
+    p->path = path;
+    p->text = text;
+    raise_descriptors();
+    struct la_conf *conf = load(p, &f);
+    la_findings_print(&f);
+    la_conf_findings_fini(&f);
+    if (conf == NULL) {
+        free(p);
+        return 1;
+    }
+    la_log_setup(conf->log.level, conf->log.format == LA_FORMAT_JSON);
+    if (!start(p, conf))
+        exit(1); /* nothing runs yet; the kernel takes everything back */
+    la_timer_init(&p->tick, p->loop, on_tick);
+    la_timer_init(&p->drain_timer, p->loop, on_drain_timeout);
+    start_signals(p);
+    start_workers(p);
+    if (la_names_settled(p))
+        become_ready(p, conf);
+    else
+        p->first = conf;
+    la_timer_set(&p->tick, p->first ? 20 : TICK_MS);
+    la_loop_run(p->loop);
+    la_log_notice("lastack ends");
+    finish(p);
+    free(p);
+    return 0;
+}

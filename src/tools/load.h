@@ -1,0 +1,93 @@
+/* load.h (layer: tools): the project's one load generator: HTTP/1.1 clients, many per thread, for demo, bench
+ * and tests.
+ *
+ * Closed loop: `clients` clients, each sends its next request when the last one is answered (and a gap has
+ * passed). Open loop (rate > 0): requests start at a constant rate, or with Poisson arrivals, whatever the
+ * answers do; latency counts from the intended time, so that a stall shows in full; one that finds no free
+ * client waits in a queue of its own.
+ *
+ * Every request carries a unique token (X-Token, and token= in its query); a response that carries another
+ * one, or a body that is not the token's pattern, counts as `mixed`. A short client says Connection: close,
+ * takes the response and then waits for the server's FIN.
+ *
+ * Threads: la_load_start makes them; everything else is called from one thread, counts may be read while it
+ * runs. */
+#ifndef LASTACK_TOOLS_LOAD_H
+#define LASTACK_TOOLS_LOAD_H
+
+#include "lastack/addr.h"
+#include "lastack/hist.h"
+#include "lastack/json.h"
+
+struct la_load_conf {
+    struct la_addr target;
+    struct la_addr source[16]; /* bound in turn; none: the kernel's choice */
+    size_t sources;
+    unsigned threads;     /* 0 = 1 */
+    unsigned clients;     /* all threads together */
+    uint64_t requests;    /* stop after so many were started; 0 = no bound */
+    uint64_t duration_ms; /* stop starting after this; 0 = no bound (one of the two must be set) */
+    uint64_t grace_ms;    /* what is in flight then may take this long; default 5000 */
+    double rate;          /* requests per second, open loop; 0: closed loop */
+    bool poisson;
+    const char *method;              /* "GET", or a mix: "GET=70,POST=20,HEAD=10" */
+    const char *path;                /* {token} and {n} are replaced; token=… is appended to the query */
+    const char *host;                /* Host; default "load.test" */
+    const char *headers;             /* whole lines, each with CRLF; may be NULL; {token} and {n} too */
+    uint64_t body_bytes;             /* for POST, PUT, PATCH */
+    bool chunked, expect;            /* request body chunked; Expect: 100-continue */
+    bool http10;                     /* clients speak HTTP/1.0 */
+    bool no_token;                   /* neither sent nor verified */
+    double keepalive_percent;        /* of the clients; the others are short */
+    uint64_t keepalive_requests;     /* per connection, then the client is marked close; 0 = no limit */
+    uint64_t gap_min_ms, gap_max_ms; /* pause between a client's requests, uniform */
+    uint64_t ramp_ms;                /* clients begin spread over this time */
+    uint64_t timeout_ms;             /* per request, connect included; default 30000 */
+    uint64_t upload_rate, download_rate; /* bytes per second and client; 0 = unbounded */
+    bool close_first;                    /* short clients do not wait for the server's FIN */
+    bool overtaken; /* find out by how many later ones a request was overtaken (threads: 1) */
+    struct {
+        double in_head, in_body, waiting, in_response; /* percent of the requests whose client leaves there */
+        double by_reset;                               /* of those, with RST; the others FIN */
+    } leave;
+};
+void la_load_defaults(struct la_load_conf *c);
+
+#define LA_LOAD_COUNTS(X)                                                                                    \
+    X(started)                                                                                               \
+    X(done) X(connections) X(reused) X(status_2xx) X(status_3xx) X(status_4xx) X(status_5xx) X(refused)      \
+        X(unreachable) X(no_port) X(connect_other) X(reset) X(eof_before) X(truncated) X(timeout)            \
+            X(malformed) X(extra_bytes) X(mixed) X(unechoed) X(left) X(unfinished) X(idle_closed) X(no_fin)  \
+                X(upgraded) X(early) X(shed) X(overtaken_max) X(bytes_in) X(bytes_out)
+struct la_load_counts {
+#define X(name) _Atomic uint64_t name;
+    LA_LOAD_COUNTS(X)
+#undef X
+};
+/* done: a whole response was read, whatever its status. Errors: every count from refused to mixed, except
+ * those of clients that meant to leave (left). shed: the open loop's own queue was full. */
+
+struct la_load_result {
+    struct la_load_counts n;
+    _Atomic uint64_t status[600];
+    struct la_hist latency_us, connect_us, late_us; /* late_us: actual minus intended start, open loop */
+    uint64_t elapsed_ns;
+    char first_failure[256]; /* "" or what the first failure looked like */
+};
+
+struct la_load;
+/* NULL: why is a sentence. Strings in c must outlive the load. */
+struct la_load *la_load_new(const struct la_load_conf *c, const char **why);
+bool la_load_start(struct la_load *l); /* false: errno */
+bool la_load_running(const struct la_load *l);
+void la_load_stop(struct la_load *l); /* starts nothing new; what is in flight has its grace */
+void la_load_wait(struct la_load *l); /* joins */
+void la_load_free(struct la_load *l); /* after la_load_wait */
+/* Adds up all threads; *out is overwritten. first_failure only after la_load_wait. */
+void la_load_read(const struct la_load *l, struct la_load_result *out);
+/* How many requests did not get what they came for: transport errors, mixed, and statuses of 400 and above.
+ */
+uint64_t la_load_failures(const struct la_load_result *r);
+void la_load_json(const struct la_load_result *r, struct la_text *out);
+
+#endif

@@ -1,0 +1,129 @@
+/* run.c: the command lines of `run`, `check` and `schema`. */
+#include "tools.h"
+#include "lastack/run.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char run_help[] =
+    "usage: lastack run CONFIG.yaml\n"
+    "       lastack run --listen ADDR[,...] --upstream ADDR[,...] [--source ADDR[,...]] [--pool N]\n"
+    "\n"
+    "Runs the proxy in the foreground.\n"
+    "\n"
+    "  -c, --config FILE       the configuration (see conf/reference.yaml)\n"
+    "  -l, --listen ADDR,...   where clients come in, e.g. :8080, 127.0.0.1:80, unix:/run/x.sock\n"
+    "  -u, --upstream ADDR,... the servers of the one upstream\n"
+    "  -s, --source ADDR,...   local addresses for connections to them, e.g. 10.0.1.1 or 10.0.1.1:20000-29999\n"
+    "  -p, --pool N            most connections to each server (pool.max)\n"
+    "  -a, --admin ADDR        metrics, status and dashboard\n"
+    "  -w, --workers N         threads; default: one for each CPU\n"
+    "      --access-log PATH   or stdout; default: none\n"
+    "  -h, --help\n"
+    "\n"
+    "Signals: SIGHUP reload, SIGTERM or SIGINT drain and end (twice: at once), SIGUSR1 reopen logs.\n";
+
+static int usage(const char *help)
+{
+    fputs(help, stderr);
+    return 2;
+}
+
+int la_run_main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"listen", required_argument, NULL, 'l'},
+        {"upstream", required_argument, NULL, 'u'}, {"source", required_argument, NULL, 's'},
+        {"pool", required_argument, NULL, 'p'}, {"admin", required_argument, NULL, 'a'},
+        {"workers", required_argument, NULL, 'w'}, {"access-log", required_argument, NULL, 'L'},
+        {"help", no_argument, NULL, 'h'}, {0}};
+    struct la_quick q = {0};
+    const char *path = NULL;
+    for (int c; (c = getopt_long(argc, argv, "c:l:u:s:p:a:w:h", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c': path = optarg; break;
+        case 'l': q.listen = optarg; break;
+        case 'u': q.upstream = optarg; break;
+        case 's': q.source = optarg; break;
+        case 'p': q.pool = optarg; break;
+        case 'a': q.admin = optarg; break;
+        case 'w': q.workers = optarg; break;
+        case 'L': q.access_log = optarg; break;
+        case 'h': fputs(run_help, stdout); return 0;
+        default: return usage(run_help);
+        }
+    }
+    if (path == NULL && optind < argc)
+        path = argv[optind++];
+    bool quick = q.listen || q.upstream || q.source || q.pool || q.admin || q.workers || q.access_log;
+    if (optind < argc || (path != NULL) == quick || (quick && (!q.listen || !q.upstream)))
+        return usage(run_help);
+    if (path)
+        return la_run(path, NULL);
+    char *text = la_quick_text(&q);
+    int status = la_run(NULL, text);
+    free(text);
+    return status;
+}
+
+int la_check_main(int argc, char **argv)
+{
+    static const char help[] = "usage: lastack check CONFIG.yaml\n"
+                               "\n"
+                               "Reads a configuration and says everything that is wrong with it, each line with its place.\n"
+                               "Touches no network. Exit status: 0 fine, 1 errors, 2 usage.\n";
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"config", required_argument, NULL, 'c'}, {0}};
+    const char *path = NULL;
+    for (int c; (c = getopt_long(argc, argv, "hc:", options, NULL)) != -1;) {
+        if (c == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (c != 'c')
+            return usage(help);
+        path = optarg;
+    }
+    if (path == NULL && optind < argc)
+        path = argv[optind++];
+    if (path == NULL || optind < argc)
+        return usage(help);
+    struct la_conf_findings f = {0};
+    struct la_conf *c = la_conf_load(path, &f);
+    if (c)
+        la_conf_check_host(c, &f);
+    la_findings_print(&f);
+    bool fine = c != NULL && f.errors == 0;
+    if (fine)
+        printf("%s: fine (%zu listeners, %zu upstreams, %zu routes)\n", path, c->listens, c->upstreams, c->routes);
+    la_conf_findings_fini(&f);
+    if (c)
+        la_conf_free(c);
+    return fine ? 0 : 1;
+}
+
+int la_schema_main(int argc, char **argv)
+{
+    static const char help[] = "usage: lastack schema [--reference]\n"
+                               "\n"
+                               "Prints the JSON Schema of the configuration, or with --reference a commented configuration\n"
+                               "with every key and its default.\n";
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"reference", no_argument, NULL, 'r'}, {0}};
+    bool reference = false;
+    for (int c; (c = getopt_long(argc, argv, "hr", options, NULL)) != -1;) {
+        if (c == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (c != 'r')
+            return usage(help);
+        reference = true;
+    }
+    if (optind < argc)
+        return usage(help);
+    if (reference)
+        la_conf_print_reference();
+    else
+        la_conf_print_schema();
+    return 0;
+}

@@ -1,0 +1,362 @@
+/* dispatch.c: who gets what comes free: connections and places go to the oldest waiter of any worker, first in first out.
+ *
+ * Owns: the notes between workers about places and pokes. Never touches a socket but to peek; conn.c dials and closes.
+ *
+ * A freed connection: the oldest waiter of any worker, own ones first while the oldest foreign one is less than 1 ms
+ * older -> else idle. A freed place goes the same way to a waiter that no dial covers. waiting.c does what can be done for
+ * those who wait.
+ *
+ * No wake-up is lost: a waiter is published (sequentially consistent) before pools and budget are looked at once
+ * more; a connection or place is put back before the slots are looked at once more. A slot that is served is claimed,
+ * so that one waiter is not served twice by two workers; its owner publishes anew when the note arrives. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define MS 1000000ull
+
+/* ---- giving a connection to a waiter ---- */
+
+/* Makes an idle, parked or fresh connection busy. */
+void la_dispatch_take(struct la_conn *c, bool goodbye)
+{
+    struct la_outlet *o = c->outlet;
+    uint64_t now = la_now_ns(o->branch->home);
+    if (goodbye || la_pool_says_goodbye(&o->pool, &c->item, now))
+        la_pool_mark(&o->pool, &c->item);
+    if (c->item.state == LA_CONN_DIALING || c->item.state == LA_CONN_IDLE || c->item.state == LA_CONN_PARKED)
+        la_pool_move(&o->pool, &c->item, LA_CONN_BUSY, now);
+    c->item.requests++;
+    c->hops = 0;
+    if (o->branch->outlets > 1 && !c->counted) {
+        c->counted = true;
+        atomic_fetch_add_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
+    }
+}
+
+void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye)
+{
+    struct la_queue *q = w->queue;
+    if (q) {
+        struct la_upstream *up = q->branch->shared;
+        la_queue_remove(q, w);
+        atomic_fetch_sub(&up->waiting, 1);
+        q->served++;
+    }
+    la_dispatch_take(c, goodbye);
+    w->on_conn(w, c);
+}
+
+/* The pool's choice, made sure of: what the peek finds dead is ended here. NULL: none. However short it was idle, bytes
+ * that came meanwhile and that the loop has not told of yet would be taken for the response. */
+struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye)
+{
+    uint64_t now = la_now_ns(o->branch->home);
+    for (;;) {
+        struct la_pick p = la_pool_pick(&o->pool, now, replayable, last_resort);
+        if (p.item == NULL)
+            return NULL;
+        struct la_conn *c = la_container(p.item, struct la_conn, item);
+        int quiet = la_stream_peek(&c->stream);
+        if (quiet == 0) {
+            *goodbye = p.goodbye;
+            return c;
+        }
+        if (quiet < 0)
+            la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / MS, now);
+        la_conn_end(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
+        la_dispatch_place(o);
+    }
+}
+
+/* ---- freed connections ---- */
+
+static uint64_t mine_ns(const struct la_waiter *w)
+{
+    return w ? w->arrived_ns : UINT64_MAX;
+}
+
+/* The other worker whose published waiter is the oldest; its slot as seen. -1: none. */
+static int foreign_oldest(const struct la_upstreams *u, struct la_cell *cells, bool uncovered, uint64_t *seen)
+{
+    int best = -1;
+    for (unsigned i = 0; i < u->crew->workers; i++) {
+        if (i == u->worker)
+            continue;
+        uint64_t at = atomic_load(uncovered ? &cells[i].uncovered_ns : &cells[i].oldest_ns);
+        if (at && (best < 0 || at < *seen)) {
+            best = (int)i;
+            *seen = at;
+        }
+    }
+    return best;
+}
+
+/* Hands c to a worker whose waiter is older than ours by more than a round trip. uncovered: only to one that no dial is
+ * under way for. */
+static bool conn_to_foreign(struct la_conn *c, bool uncovered, uint64_t own_ns)
+{
+    struct la_outlet *o = c->outlet;
+    struct la_upstreams *u = o->branch->home;
+    struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
+    uint64_t seen = 0;
+    int w = u->crew->workers > 1 && c->hops < u->crew->workers ? foreign_oldest(u, cells, uncovered, &seen) : -1;
+    if (w < 0 || (own_ns != UINT64_MAX && seen + MS >= own_ns))
+        return false;
+    if (!atomic_compare_exchange_strong(uncovered ? &cells[w].uncovered_ns : &cells[w].oldest_ns, &seen, 0))
+        return false;
+    la_conn_hand_over(c, (unsigned)w);
+    return true;
+}
+
+void la_dispatch_conn(struct la_conn *c, bool arrived)
+{
+    struct la_outlet *o = c->outlet;
+    if (c->on_check) {
+        void (*on_check)(void *, struct la_conn *, enum la_err) = c->on_check;
+        c->on_check = NULL;
+        la_dispatch_take(c, false);
+        on_check(c->check_arg, c, LA_OK);
+        return;
+    }
+    if (c->reserved) {
+        struct la_waiter *w = c->reserved;
+        c->reserved = NULL;
+        la_dispatch_give(w, c, false);
+        return;
+    }
+    struct la_queue *q = la_outlet_queue(o);
+    struct la_waiter *w = o->retired ? NULL : la_queue_oldest(q, o->index);
+    bool parked = c->item.state == LA_CONN_PARKED;
+    int quiet = arrived && !parked ? la_stream_peek(&c->stream) : 0;
+    if (quiet != 0) {
+        la_conn_end(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
+        la_dispatch_place(o);
+        return;
+    }
+    if (parked && arrived) { /* asked for because only parked ones were left: a safe request rides it */
+        if (w && w->replayable && la_stream_peek(&c->stream) == 0)
+            la_dispatch_give(w, c, true);
+        else
+            la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
+        return;
+    }
+    /* A freed connection is idle while it looks for a waiter: only idle ones change hands. A new one was dialed for a
+     * waiter of ours; it passes by those that have a dial of their own, or one dial would make another superfluous. */
+    bool dialed = c->item.state == LA_CONN_DIALING;
+    if (c->item.state != LA_CONN_IDLE)
+        la_conn_set_idle(c);
+    else
+        la_outlet_arm_clock(o); /* it arrived idle */
+    if (conn_to_foreign(c, dialed, mine_ns(w)))
+        return;
+    if (w) {
+        la_dispatch_give(w, c, false);
+        return;
+    }
+    /* It is published as idle now: who waits since we looked? */
+    if (!conn_to_foreign(c, false, UINT64_MAX) && o->retired)
+        la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
+}
+
+/* ---- freed places ---- */
+
+struct place_note {
+    struct la_note note;
+    struct la_server *server; /* referenced */
+};
+
+static void on_place(struct la_note *note)
+{
+    struct place_note *n = la_container(note, struct place_note, note);
+    struct la_upstreams *u = n->note.to;
+    struct la_outlet *o = la_upstreams_outlet(u, n->server);
+    if (o) {
+        la_dispatch_place(o);
+        la_queue_publish(la_outlet_queue(o));
+        la_dispatch_queue(la_outlet_queue(o), false);
+    } else {
+        la_place_put(n->server);
+    }
+    la_server_unref(&n->server);
+    free(n);
+}
+
+static void place_to_foreign(struct la_outlet *o, unsigned worker)
+{
+    struct la_upstreams *u = o->branch->home;
+    struct place_note *n = la_xcalloc(1, sizeof *n);
+    n->server = la_server_ref(o->pool.server);
+    n->note.deliver = on_place;
+    n->note.to = u->crew->member[worker];
+    la_loop_post(u->crew->member[worker]->loop, &n->note.mail);
+}
+
+/* Is there somebody of ours whom a dial to this server would help? */
+static struct la_waiter *own_uncovered(const struct la_outlet *o)
+{
+    struct la_queue *q = la_outlet_queue((struct la_outlet *)(uintptr_t)o);
+    bool probe;
+    if (o->retired || q->uncovered == NULL || o->conf->drain || la_queue_oldest(q, o->index) == NULL ||
+        !la_health_usable(&o->pool.server->health, la_now_ns(o->branch->home), &probe))
+        return NULL;
+    return probe ? NULL : q->uncovered; /* a probe is the tick's business */
+}
+
+void la_dispatch_place(struct la_outlet *o)
+{
+    struct la_server *s = o->pool.server;
+    struct la_upstreams *u = o->branch->home;
+    struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
+    for (;;) {
+        if (atomic_load(&s->used) > atomic_load(&s->max)) { /* shrinking: this one is not given again */
+            la_place_put(s);
+            break;
+        }
+        struct la_waiter *w = own_uncovered(o);
+        uint64_t seen = 0;
+        int other = u->crew->workers > 1 ? foreign_oldest(u, cells, true, &seen) : -1;
+        if (other >= 0 && la_health_up(&s->health) && (w == NULL || seen + MS < w->arrived_ns)) {
+            if (!atomic_compare_exchange_strong(&cells[other].uncovered_ns, &seen, 0))
+                continue;
+            place_to_foreign(o, (unsigned)other);
+            break;
+        }
+        if (w && la_conn_dial(o, NULL, NULL, NULL))
+            break;
+        la_place_put(s);
+        /* Somebody who was published before the place was back may have found none. */
+        if (w != NULL || u->crew->workers == 1 || !la_health_up(&s->health) ||
+            foreign_oldest(u, cells, true, &seen) < 0 || !la_place_take(s))
+            break;
+    }
+    la_outlet_maybe_end(o);
+}
+
+/* ---- pokes: asking another worker for a connection ---- */
+
+struct poke_note {
+    struct la_note note;
+    struct la_server *server; /* referenced */
+    unsigned from;
+    bool replayable; /* what its oldest waiter is */
+    bool parked;     /* also a parked one: nothing else is left under the cap */
+};
+
+static void on_poke(struct la_note *note)
+{
+    struct poke_note *n = la_container(note, struct poke_note, note);
+    struct la_upstreams *u = n->note.to;
+    struct la_outlet *o = la_upstreams_outlet(u, n->server);
+    if (o) {
+        struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
+        uint64_t seen = atomic_load(&cells[n->from].oldest_ns);
+        bool goodbye;
+        /* Our own waiters are older than what idles here, so an idle one is free to go. */
+        struct la_conn *c = seen ? la_dispatch_pick(o, n->replayable, false, &goodbye) : NULL;
+        if (c && atomic_compare_exchange_strong(&cells[n->from].oldest_ns, &seen, 0)) {
+            if (goodbye)
+                la_pool_mark(&o->pool, &c->item);
+            la_conn_hand_over(c, n->from);
+        } else if (c == NULL && seen && n->parked) {
+            enum la_close_cause cause;
+            struct la_pool_item *i = la_list_last(&o->pool.list[LA_CONN_PARKED], struct la_pool_item, node);
+            if (i) {
+                la_conn_hand_over(la_container(i, struct la_conn, item), n->from);
+            } else if ((i = la_pool_give_up(&o->pool, la_now_ns(u), &cause)) != NULL) {
+                la_conn_shut(la_container(i, struct la_conn, item), cause);
+            }
+        }
+    }
+    la_server_unref(&n->server);
+    free(n);
+}
+
+/* Pokes the worker with the most to give; false: nobody has any. */
+bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked)
+{
+    struct la_upstreams *u = o->branch->home;
+    struct la_server *s = o->pool.server;
+    int best = -1, most = 0;
+    for (unsigned i = 0; i < u->crew->workers; i++) {
+        int has = i == u->worker ? 0 : atomic_load(parked ? &s->cell[i].parked : &s->cell[i].idle);
+        if (has > most) {
+            most = has;
+            best = (int)i;
+        }
+    }
+    if (best < 0)
+        return false;
+    struct poke_note *n = la_xcalloc(1, sizeof *n);
+    n->server = la_server_ref(s);
+    n->from = u->worker;
+    n->replayable = replayable;
+    n->parked = parked;
+    n->note.deliver = on_poke;
+    n->note.to = u->crew->member[best];
+    la_loop_post(u->crew->member[best]->loop, &n->note.mail);
+    return true;
+}
+
+/* ---- giving back ---- */
+
+void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause cause)
+{
+    struct la_conn *c = *cp;
+    struct la_outlet *o = c->outlet;
+    *cp = NULL;
+    c->on_event = NULL;
+    c->owner = NULL;
+    if (c->counted) {
+        c->counted = false;
+        atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
+    }
+    c->fresh = false;
+    if (v == LA_REUSE && c->item.goodbye) {
+        v = LA_BACKEND_ENDS;
+        cause = LA_CLOSE_GOODBYE;
+    }
+    switch (v) {
+    case LA_REUSE:
+        if (c->item.state == LA_CONN_PINNED)
+            la_pool_move(&o->pool, &c->item, LA_CONN_BUSY, la_now_ns(o->branch->home));
+        la_dispatch_conn(c, false);
+        break;
+    case LA_BACKEND_ENDS: la_conn_set_leaving(c, cause); break;
+    case LA_GONE:
+    case LA_RESET:
+        la_conn_end(c, cause, v == LA_RESET);
+        la_dispatch_place(o);
+        break;
+    }
+}
+
+void la_conn_redial(struct la_conn **cp, enum la_close_cause cause, struct la_waiter *w)
+{
+    struct la_conn *c = *cp;
+    struct la_outlet *o = c->outlet;
+    struct la_branch *b = o->branch;
+    *cp = NULL;
+    la_conn_end(c, cause, false);
+    bool probe;
+    bool fine = !o->retired && atomic_load(&o->pool.server->used) <= atomic_load(&o->pool.server->max) &&
+                la_health_usable(&o->pool.server->health, la_now_ns(b->home), &probe) && !probe;
+    if (fine && la_conn_dial(o, w, NULL, NULL))
+        return;
+    /* No port, or the server is going: the place goes back, and the request into the line, where it was. */
+    la_place_put(o->pool.server);
+    la_outlet_maybe_end(o);
+    la_dispatch_again(b, w);
+}
+
+void la_conn_to_tunnel(struct la_conn *c)
+{
+    struct la_outlet *o = c->outlet;
+    la_pool_move(&o->pool, &c->item, LA_CONN_TUNNEL, la_now_ns(o->branch->home));
+}
+
+void la_conn_pin(struct la_conn *c)
+{
+    struct la_outlet *o = c->outlet;
+    la_pool_move(&o->pool, &c->item, LA_CONN_PINNED, la_now_ns(o->branch->home));
+}

@@ -1,0 +1,70 @@
+/* internal.h: what the files of this layer know of each other: upstreams.c (registry, configurations), conn.c (one
+ * connection's I/O), dispatch.c (who gets what comes free), waiting.c (what those who wait can get), balance.c (which server). */
+#ifndef LASTACK_UPSTREAM_INTERNAL_H
+#define LASTACK_UPSTREAM_INTERNAL_H
+
+#include "lastack/upstreams.h"
+
+struct la_upstreams {
+    struct la_loop *loop;
+    unsigned worker;
+    struct la_crew *crew;
+    struct la_slab conns;
+    struct la_list branches; /* of the present configuration, and retired ones */
+    struct la_list retired;  /* outlets */
+    bool draining;
+    uint64_t random;
+};
+
+static inline uint64_t la_now_ns(const struct la_upstreams *u)
+{
+    return la_loop_now_ns(u->loop);
+}
+static inline struct la_queue *la_outlet_queue(struct la_outlet *o)
+{
+    return o->branch->bound ? &o->queue : &o->branch->queue;
+}
+static inline struct la_cell *la_queue_cells(const struct la_queue *q)
+{
+    return q->outlet ? q->outlet->pool.server->cell : q->branch->shared->cell;
+}
+
+/* conn.c */
+/* Starts a dial in a place that the caller has taken. False: no port (or descriptor) now; the place is still the
+ * caller's. */
+bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
+                  void (*on_check)(void *, struct la_conn *, enum la_err), void *arg);
+/* Quiet states: events are conn.c's. */
+void la_conn_set_idle(struct la_conn *c);
+void la_conn_set_leaving(struct la_conn *c, enum la_close_cause cause);
+/* Our FIN first; then waits for the backend's. */
+void la_conn_shut(struct la_conn *c, enum la_close_cause cause);
+/* Ends it: counts, gives port back, frees. The place stays taken: the caller offers it. */
+void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset);
+/* Hands an idle or parked connection to another worker. */
+void la_conn_hand_over(struct la_conn *c, unsigned worker);
+void la_outlet_arm_clock(struct la_outlet *o);
+void la_outlet_on_clock(struct la_timer *t);
+
+/* dispatch.c */
+/* Makes an idle, parked or fresh connection busy. */
+void la_dispatch_take(struct la_conn *c, bool goodbye);
+void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye);
+/* The pool's choice, made sure of: what the peek finds dead is ended. NULL: none. */
+struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye);
+/* Asks the worker with the most to give; false: nobody has any. */
+bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked);
+void la_dispatch_conn(struct la_conn *c, bool arrived);  /* a free connection: to the oldest waiter, or idle */
+void la_dispatch_place(struct la_outlet *o);             /* a place that is ours to give: to the oldest waiter, or back */
+/* waiting.c */
+/* For a request that was in the line already; its callbacks tell. */
+void la_dispatch_again(struct la_branch *b, struct la_waiter *w);
+void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e);
+void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for those who wait */
+void la_dispatch_on_tick(struct la_timer *t);
+
+/* upstreams.c */
+struct la_outlet *la_upstreams_outlet(struct la_upstreams *u, const struct la_server *s); /* NULL: has none */
+void la_outlet_maybe_end(struct la_outlet *o); /* a retired one without connections goes */
+
+#endif

@@ -1,0 +1,123 @@
+/* server.c: the objects that all workers share: servers, upstreams, their cells, and the budget of places.
+ *
+ * Good path: the main thread makes them for a configuration, hands references to workers, drops its own at the next
+ * configuration; the last worker whose pool is empty frees the object. */
+#include "lastack/server.h"
+
+#include <stdlib.h>
+
+static const char *const state_names[LA_CONN_STATE_COUNT] = {
+#define X(id, name) [LA_CONN_##id] = name,
+    LA_CONN_STATES(X)
+#undef X
+};
+
+const char *la_conn_state_name(enum la_conn_state s)
+{
+    la_assert((unsigned)s < LA_CONN_STATE_COUNT);
+    return state_names[s];
+}
+
+static const struct la_close_info causes[LA_CLOSE_CAUSE_COUNT] = {
+#define X(id, by, reason) [LA_CLOSE_##id] = {by, reason},
+    LA_CLOSE_CAUSES(X)
+#undef X
+};
+
+const struct la_close_info *la_close_info(enum la_close_cause c)
+{
+    la_assert((unsigned)c < LA_CLOSE_CAUSE_COUNT);
+    return &causes[c];
+}
+
+/* Cells lie on cache lines of their own. */
+static void *aligned_zero(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+    la_assert(p != NULL);
+    memset(p, 0, bytes);
+    return p;
+}
+
+struct la_cell *la_cells_new(unsigned workers)
+{
+    return aligned_zero(workers * sizeof(struct la_cell));
+}
+
+struct la_server *la_server_new(const char *upstream, const char *label, const struct la_addr *addr, unsigned workers)
+{
+    struct la_server *s = aligned_zero(sizeof *s);
+    atomic_store(&s->refs, 1);
+    s->upstream = la_xstrdup(upstream);
+    s->label = la_xstrdup(label);
+    s->addr = *addr;
+    s->workers = workers;
+    s->cell = la_cells_new(workers);
+    s->stats = la_xcalloc(workers, sizeof *s->stats);
+    return s;
+}
+
+struct la_server *la_server_ref(struct la_server *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+void la_server_unref(struct la_server **sp)
+{
+    struct la_server *s = *sp;
+    *sp = NULL;
+    if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    la_assert(atomic_load(&s->used) == 0);
+    la_ledger_free(&s->ledger);
+    free(s->port_gate);
+    free(s->stats);
+    free(s->cell);
+    free(s->label);
+    free(s->upstream);
+    free(s);
+}
+
+bool la_place_take(struct la_server *s)
+{
+    int used = atomic_load(&s->used);
+    while (used < atomic_load(&s->max))
+        if (atomic_compare_exchange_weak(&s->used, &used, used + 1))
+            return true;
+    return false;
+}
+
+void la_place_put(struct la_server *s)
+{
+    la_assert(atomic_fetch_sub(&s->used, 1) > 0);
+}
+
+struct la_upstream *la_upstream_new(const char *name, unsigned workers)
+{
+    struct la_upstream *u = la_xcalloc(1, sizeof *u);
+    atomic_store(&u->refs, 1);
+    u->name = la_xstrdup(name);
+    u->workers = workers;
+    u->cell = la_cells_new(workers);
+    u->stats = la_xcalloc(workers, sizeof *u->stats);
+    return u;
+}
+
+struct la_upstream *la_upstream_ref(struct la_upstream *u)
+{
+    atomic_fetch_add(&u->refs, 1);
+    return u;
+}
+
+void la_upstream_unref(struct la_upstream **up)
+{
+    struct la_upstream *u = *up;
+    *up = NULL;
+    if (u == NULL || atomic_fetch_sub(&u->refs, 1) != 1)
+        return;
+    free(u->stats);
+    free(u->cell);
+    free(u->name);
+    free(u);
+}

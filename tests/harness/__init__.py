@@ -1,0 +1,1 @@
+"""What the tests share: hosts (network namespaces), the proxy, its peers, other servers, raw HTTP."""

@@ -1,0 +1,249 @@
+/* conf_bad.h: configurations with one thing wrong, and the exact lines that must come out. APP, LISTEN and ROUTES
+ * wrap a piece of an upstream, of the listeners or of the routes into a file that is fine otherwise. "-" before an expected line: a warning. */
+#ifndef LASTACK_CONF_BAD_H
+#define LASTACK_CONF_BAD_H
+
+/* 3 lines before; `a` starts in line 4. */
+#define APP(a) "listen: [{ address: \"127.0.0.1:80\", upstream: app }]\nupstreams:\n  app:\n" a
+/* 2 lines before; the first listener's keys start in line 3. */
+#define LISTEN(l) "upstreams: { app: { servers: [\"10.0.0.1:80\"] } }\nlisten:\n" l
+#define SERVERS "    servers: [\"10.0.0.1:80\"]\n"
+/* 2 lines before. */
+#define ROUTES(r) "upstreams: { app: { servers: [\"10.0.0.1:80\"] } }\nlisten: [{ name: web, address: \":80\" }]\nroutes:\n" r
+
+static const struct {
+    const char *text, *expect;
+} bad[] = {
+    /* YAML itself */
+    {"listen: [", "f:2:1: YAML: did not find expected node content"},
+    {"a: b: c", "f:1:5: YAML: mapping values are not allowed in this context: check the indentation, and quote a value that holds \": \""},
+    {"listen:\n\t- a", "f:2:1: YAML: found character that cannot start any token: indent with spaces, not with tabs"},
+    {"a: \xff", "f:1:4: not UTF-8 text: invalid leading UTF-8 octet"},
+    {LISTEN("  - address: [::1]:80\n"),
+     "f:3:15: YAML: did not find expected node content: an address in brackets must be quoted, such as \"[::1]:80\""},
+    {LISTEN("  - address: [fd00::1]:80\n"),
+     "f:3:23: YAML: did not find expected key: an address in brackets must be quoted, such as \"[::1]:80\""},
+    {LISTEN("  - address: [fd00::1]\n    upstream: app\n"),
+     "f:3:5: listen[0].address: is a list because of its brackets; quote it: \"[fd00::1]\""},
+    {ROUTES("  - { host: *, upstream: app }\n"),
+     "f:4:14: YAML: did not find expected alphabetic or numeric character: a value that starts with * must be quoted, such as \"*\""},
+    {ROUTES("  - { host: *x, upstream: app }\n"),
+     "f:4:13: *x: no such anchor above; a text that starts with * must be quoted, such as \"*x\""},
+    {"a: 1\n---\nb: 1\n", "f:2:1: a second document starts here; one file holds one document"},
+    {APP(SERVERS "    retry: !x { max: 1 }\n"), "f:5:12: tags such as !x are not supported, write the value without it"},
+    {APP(SERVERS "    buffer: { dir: \"/a\\nb\" }\n"), "f:5:20: a value must not hold control characters or line breaks"},
+    {"? [a]\n: b\n", "f:1:3: a key must be a plain word, not a list or a mapping"},
+    {"a: &a [*a]\n", "f:1:8: *a: no such anchor above; a text that starts with * must be quoted, such as \"*a\""},
+    {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "f:1:25: nested too deeply"},
+    {"x-a: &a [1]\n" APP(SERVERS "    <<: *a\n"), "f:6:5: << takes a mapping, or a list of mappings"},
+
+    /* the shape of things */
+    {"", "f:1:1: listen: missing, must be a list, each item a listener\n"
+         "f:1:1: upstreams: missing, must be a mapping from names to an upstream each"},
+    {"- a\n", "f:1:1: is a list, must be a mapping (lines of \"key: value\")\n"
+              "f:1:1: listen: missing, must be a list, each item a listener\n"
+              "f:1:1: upstreams: missing, must be a mapping from names to an upstream each"},
+    {APP(SERVERS "    pool:\n      maxx: 1\n"), "f:6:7: upstreams.app.pool.maxx: unknown key, did you mean \"max\"?"},
+    {APP(SERVERS "    Pool: {}\n"), "f:5:5: upstreams.app.Pool: unknown key, did you mean \"pool\"?"},
+    {APP(SERVERS "    idle-reuse: 5s\n"),
+     "f:5:5: upstreams.app.idle-reuse: unknown key, must be one of protocol, balance, hash_key, servers, source, pool, queue, "
+     "timeouts, buffer, retry, health, passive, tls, send_proxy, fastcgi, memcached, request_headers"},
+    {APP(SERVERS "    idle_reuse: 5s\n"), "f:5:5: upstreams.app.idle_reuse: unknown key, did you mean \"pool.idle_reuse\"?"},
+    {APP(SERVERS "    retry: { zzzzzz: 1 }\n"), "f:5:14: upstreams.app.retry.zzzzzz: unknown key, must be one of max"},
+    {APP(SERVERS "    retry: { max: 1, max: 2 }\n"), "f:5:22: upstreams.app.retry.max: duplicate key, first in line 5"},
+    {APP(SERVERS "  app:\n" SERVERS), "f:5:3: upstreams.app: duplicate key, first in line 3"},
+    {APP(SERVERS "    retry: 3\n"), "f:5:12: upstreams.app.retry: is \"3\", must be a mapping (lines of \"key: value\")"},
+    {APP(SERVERS "    retry: [3]\n"), "f:5:5: upstreams.app.retry: is a list, must be a mapping (lines of \"key: value\")"},
+    {APP("    pool: {}\n"), "f:3:3: upstreams.app.servers: missing, must be a list, each item a server"},
+    {APP("    servers: []\n"), "f:4:5: upstreams.app.servers: is empty, must have at least one item"},
+    {APP("    servers:\n"), "f:4:5: upstreams.app.servers: has no value, must be a list, each item a server"},
+    {APP("    servers: { a: b }\n"), "f:4:5: upstreams.app.servers: is a mapping, must be a list, each item a server"},
+    {APP("    servers: [{ weight: 2 }]\n"),
+     "f:4:15: upstreams.app.servers[0].address: missing, must be an address such as 10.0.0.11:8080, app.internal:8080 or unix:/run/app.sock"},
+    {APP("    servers: [[a]]\n"), "f:4:15: upstreams.app.servers[0]: is a list, must be an address such as 10.0.0.11:8080, "
+                                  "app.internal:8080 or unix:/run/app.sock or a mapping"},
+    {"listen: {}\nupstreams: []\n", "f:1:1: listen: is a mapping, must be a list, each item a listener\n"
+                                    "f:2:1: upstreams: is a list, must be a mapping from names to an upstream each"},
+    {"upstreams: { \"a b\": { servers: [\"10.0.0.1:80\"] } }\nlisten: [{ address: \":80\", upstream: \"a b\" }]\n",
+     "f:1:14: upstreams.a b: a name must be 1 to 64 letters, digits and ._-"},
+
+    /* scalars */
+    {APP(SERVERS "    pool: { max: abc }\n"), "f:5:18: upstreams.app.pool.max: \"abc\" is not a whole number, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: 0 }\n"), "f:5:18: upstreams.app.pool.max: 0 is out of range, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: -5 }\n"), "f:5:18: upstreams.app.pool.max: -5 is out of range, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: 65536 }\n"), "f:5:18: upstreams.app.pool.max: 65536 is out of range, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: 99999999999999999999999 }\n"),
+     "f:5:18: upstreams.app.pool.max: 99999999999999999999999 is out of range, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: 1.5 }\n"), "f:5:18: upstreams.app.pool.max: \"1.5\" is not a whole number, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { max: ~ }\n"), "f:5:13: upstreams.app.pool.max: has no value, must be a whole number, from 1 to 65535"},
+    {APP(SERVERS "    pool: { tunnels: x }\n"),
+     "f:5:22: upstreams.app.pool.tunnels: \"x\" is not a whole number, must be auto or from 0 to 65535"},
+    {APP(SERVERS "    pool: { idle_close: 5 }\n"),
+     "f:5:25: upstreams.app.pool.idle_close: \"5\" has no unit, write for example 5s or 500ms"},
+    {APP(SERVERS "    pool: { idle_close: 5 min }\n"),
+     "f:5:25: upstreams.app.pool.idle_close: \"5 min\" is not a duration, must be such as 500ms, 5s, 1m30s or 1h"},
+    {APP(SERVERS "    timeouts: { connect: 0 }\n"), "f:5:26: upstreams.app.timeouts.connect: 0 is out of range, must be from 1ms to 1d"},
+    {APP(SERVERS "    timeouts: { connect: 99999999999999999999h }\n"),
+     "f:5:26: upstreams.app.timeouts.connect: \"99999999999999999999h\" is too long"},
+    {APP(SERVERS "    buffer: { request: 64KB }\n"),
+     "f:5:24: upstreams.app.buffer.request: \"64KB\" has a unit of two meanings, write KiB, MiB or GiB (powers of 1024)"},
+    {APP(SERVERS "    buffer: { request: lots }\n"),
+     "f:5:24: upstreams.app.buffer.request: \"lots\" is not a size, must be such as 65536, 64KiB or 1GiB"},
+    {APP(SERVERS "    buffer: { request: 1k }\n"), "f:5:24: upstreams.app.buffer.request: 1k is out of range, must be from 4KiB to 1GiB"},
+    {APP(SERVERS "    buffer: { dir: tmp }\n"), "f:5:20: upstreams.app.buffer.dir: \"tmp\" is wrong, must be an absolute path"},
+    {APP(SERVERS "    balance: leastconn\n"),
+     "f:5:14: upstreams.app.balance: \"leastconn\" is not known, must be one of round_robin, least_connections, hash"},
+    {APP(SERVERS "    balance: round-robin\n"), "f:5:14: upstreams.app.balance: \"round-robin\" is not known, did you mean \"round_robin\"?"},
+    {APP("    servers: [{ address: \"10.0.0.1:80\", backup: maybe }]\n"),
+     "f:4:49: upstreams.app.servers[0].backup: \"maybe\" is not true or false"},
+    {APP("    servers: [{ address: \"10.0.0.1:80\", weight: 257 }]\n"),
+     "f:4:49: upstreams.app.servers[0].weight: 257 is out of range, must be from 1 to 256"},
+    {LISTEN("  - { address: \":80\", upstream: \"\" }\n"), "f:3:33: listen[0].upstream: is empty, must be the name of an upstream"},
+
+    /* addresses */
+    {LISTEN("  - { address: 8080, upstream: app }\n"), "f:3:16: listen[0].address: \"8080\": a port alone, write \":8080\" for all IPv4 addresses"},
+    {LISTEN("  - { address: localhost:80, upstream: app }\n"),
+     "f:3:16: listen[0].address: \"localhost:80\" is wrong, must be an address such as 0.0.0.0:8080, \"[::]:8080\" or "
+     "unix:/run/lastack/http.sock"},
+    {LISTEN("  - { address: \":0\", upstream: app }\n"), "f:3:16: listen[0].address: \":0\": the port must be from 1 to 65535"},
+    {LISTEN("  - { address: \"unix:/a\", mode: 0660, upstream: app }\n"),
+     "f:3:33: listen[0].mode: write it in quotes, \"0660\": bare digits with a leading 0 are an octal number to YAML"},
+    {LISTEN("  - { address: \"unix:/a\", mode: \"rw\", upstream: app }\n"),
+     "f:3:33: listen[0].mode: \"rw\" is wrong, must be a quoted octal mode such as \"0660\""},
+    {APP("    servers: [\"http://10.0.0.1:80/x\"]\n"),
+     "f:4:15: upstreams.app.servers[0]: \"http://10.0.0.1:80/x\": an address, not a URL: write 10.0.0.1:80"},
+    {APP("    servers: [10.0.0.1]\n"), "f:4:15: upstreams.app.servers[0]: \"10.0.0.1\": the port is missing, such as 10.0.0.1:80"},
+    {APP("    servers: [app]\n"), "f:4:15: upstreams.app.servers[0]: \"app\": the port is missing, such as app:80"},
+    {APP("    servers: [\"app:0\"]\n"), "f:4:15: upstreams.app.servers[0]: \"app:0\": the port must be from 1 to 65535"},
+    {APP("    servers: [\"10.0.0.256:80\"]\n"), "f:4:15: upstreams.app.servers[0]: \"10.0.0.256:80\" is wrong, must be an address such as "
+                                               "10.0.0.11:8080, app.internal:8080 or unix:/run/app.sock"},
+    {APP("    servers: [\"fd00::1\"]\n"),
+     "f:4:15: upstreams.app.servers[0]: \"fd00::1\": an IPv6 address with a port needs brackets, such as [::1]:80"},
+    {APP("    servers: [\":80\"]\n"), "f:4:15: upstreams.app.servers[0]: \":80\": the host is missing, such as 127.0.0.1:8080"},
+    {APP("    servers: [\"0.0.0.0:80\"]\n"),
+     "f:4:15: upstreams.app.servers[0]: \"0.0.0.0:80\": no address to connect to; for this host write 127.0.0.1 or [::1]"},
+    {APP("    servers: [unix:run/x]\n"),
+     "f:4:15: upstreams.app.servers[0]: \"unix:run/x\": a Unix socket needs an absolute path, such as unix:/run/app.sock"},
+    {APP(SERVERS "    source: [\"10.0.1.1:30000-20000\"]\n"), "f:5:14: upstreams.app.source[0]: \"10.0.1.1:30000-20000\": the range starts "
+                                                            "above its end, must be LOW-HIGH such as 20000-29999"},
+    {APP(SERVERS "    source: [\"10.0.1.1:0-9\"]\n"),
+     "f:5:14: upstreams.app.source[0]: \"10.0.1.1:0-9\": ports are from 1 to 65535, such as 10.0.1.1:20000-29999"},
+    {APP(SERVERS "    source: [\"10.0.1.1:80\"]\n"), "f:5:14: upstreams.app.source[0]: \"10.0.1.1:80\": after the address comes a range of "
+                                                   "ports, such as 10.0.1.1:20000-29999"},
+    {APP(SERVERS "    source: 0.0.0.0\n"),
+     "f:5:13: upstreams.app.source[0]: \"0.0.0.0\": any address is no source; leave it out for the kernel's choice"},
+    {APP(SERVERS "    source: eth0\n"), "f:5:13: upstreams.app.source[0]: \"eth0\" is wrong, must be a local IP address such as 10.0.1.1, or "
+                                       "with ports 10.0.1.1:20000-29999"},
+    {APP(SERVERS "forwarded: { trust: [10.0.0.0/33] }\n"),
+     "f:5:22: forwarded.trust[0]: \"10.0.0.0/33\" is wrong, must be a network such as 10.0.0.0/8"},
+    {APP(SERVERS "resolver: { servers: [dns.example] }\n"),
+     "f:5:23: resolver.servers[0]: \"dns.example\" is wrong, must be system, or IP addresses such as 10.0.0.2 or 10.0.0.2:53"},
+
+    /* fields, routes, logs */
+    {APP(SERVERS "    request_headers: { set: { Connection: close } }\n"),
+     "f:5:31: upstreams.app.request_headers.set.Connection: Connection frames the message or belongs to one connection; the proxy alone "
+     "writes it"},
+    {APP(SERVERS "    request_headers: { set: { \"a b\": c } }\n"),
+     "f:5:31: upstreams.app.request_headers.set.a b: \"a b\" is not a field name, must be such as X-Debug"},
+    {APP(SERVERS "    request_headers: { set: { X-A: 1, x-a: 2 } }\n"),
+     "f:5:39: upstreams.app.request_headers.set.x-a: set twice: the case of field names does not count"},
+    {APP(SERVERS "    request_headers: { set: { X-A: [1] } }\n"),
+     "f:5:36: upstreams.app.request_headers.set.X-A: is a list, must be a text (\"\" for an empty one)"},
+    {APP(SERVERS "    request_headers: { remove: Host }\n"),
+     "f:5:32: upstreams.app.request_headers.remove[0]: \"Host\": every request has a Host; set another one instead"},
+    {APP(SERVERS "    request_headers: { set: { X-A: 1 }, remove: [x-a] }\n"),
+     "f:5:50: upstreams.app.request_headers.remove[0]: x-a is also set; set replaces what the client sent, so remove is not needed"},
+    {ROUTES("  - { host: \"a.example:80\", upstream: app }\n"), "f:4:13: routes[0].host: \"a.example:80\": a route's host has no port; routes "
+                                                              "of one port name its listener in `listen`"},
+    {ROUTES("  - { host: \"a.*.example\", upstream: app }\n"),
+     "f:4:13: routes[0].host: \"a.*.example\": * stands for the first labels only, such as \"*.example.com\", or alone"},
+    {ROUTES("  - { host: \"b\xc3\xbc.example\", upstream: app }\n"),
+     "f:4:13: routes[0].host: \"b\xc3\xbc.example\": host names are ASCII; write the xn-- form"},
+    {ROUTES("  - { path: api, upstream: app }\n"), "f:4:13: routes[0].path: \"api\": must start with /"},
+    {ROUTES("  - { path: /a//b/../%7ec, upstream: app }\n"),
+     "f:4:13: routes[0].path: \"/a//b/../%7ec\": is not in normal form, write \"/a/~c\""},
+    {ROUTES("  - { path: /a/*, upstream: app }\n"), "f:4:13: routes[0].path: \"/a/*\": a path is a prefix already, write it without *"},
+    {ROUTES("  - { path: /a%2, upstream: app }\n"),
+     "f:4:13: routes[0].path: \"/a%2\": % must be followed by two hexadecimal digits"},
+    {ROUTES("  - { path: /a?b, upstream: app }\n"),
+     "f:4:13: routes[0].path: \"/a?b\": must be a path alone: no query, no spaces, other bytes percent-encoded"},
+    {ROUTES("  - { upgrade: [h2c], upstream: app }\n"), "f:4:17: routes[0].upgrade: \"h2c\" is not known, must be one of websocket"},
+    {ROUTES("  - { path: / }\n"), "f:4:5: routes[0].upstream: missing, must be the name of an upstream"},
+    {APP(SERVERS "log: { access: on }\n"), "f:5:16: log.access: \"on\" is wrong, must be off, stdout or a path that holds a /"},
+    {APP(SERVERS "log: { access: /a/b, error: /a/b }\n"), "f:5:29: log.error: the same file as log.access; give each its own"},
+    {APP(SERVERS "include: a.yaml\n"), "f:5:10: include: works in a file only"},
+
+    /* known, but not here yet */
+    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [] } }\n"), "f:3:38: listen[0].tls: not supported by this version"},
+    {LISTEN("  - { address: \":80\", upstream: app, accept_proxy: [10.0.0.0/8] }\n"),
+     "f:3:38: listen[0].accept_proxy: not supported by this version"},
+    {LISTEN("  - { address: \":80\", upstream: app, protocol: memcached }\n"),
+     "f:3:48: listen[0].protocol: \"memcached\" is not supported by this version"},
+    {LISTEN("  - { address: \":80\", upstream: app, protocol: fastcgi }\n"),
+     "f:3:48: listen[0].protocol: \"fastcgi\" is not known, must be one of http, memcached"},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv }\n"),
+     "f:5:15: upstreams.app.protocol: \"fastcgi\" is not supported by this version\n"
+     "f:6:5: upstreams.app.fastcgi: not supported by this version"},
+    {APP(SERVERS "    tls: { verify: true }\n    memcached: {}\n"),
+     "f:5:5: upstreams.app.tls: not supported by this version\nf:6:5: upstreams.app.memcached: not supported by this version"},
+    {APP(SERVERS "    send_proxy: v2\n"), "f:5:17: upstreams.app.send_proxy: \"v2\" is not supported by this version"},
+    {APP(SERVERS "    pool: { max: auto, advise: true }\n"),
+     "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"
+     "f:5:24: upstreams.app.pool.advise: not supported by this version"},
+
+    /* values together */
+    {LISTEN("  - { address: \":80\", upstream: ap }\n"), "f:3:33: listen[0].upstream: there is no upstream \"ap\", did you mean \"app\"?"},
+    {LISTEN("  - { address: \":80\" }\n"),
+     "f:3:5: listen[0]: has no upstream, and no route applies to it: write `upstream: NAME` or add routes"},
+    {LISTEN("  - { address: \":80\", upstream: app }\n  - { address: \"0.0.0.0:80\", upstream: app }\n"),
+     "f:4:16: listen[1].address: 0.0.0.0:80 is already the address of listen[0].address"},
+    {LISTEN("  - { address: \":80\", upstream: app }\nadmin: { address: \":80\" }\n"),
+     "f:4:19: admin.address: 0.0.0.0:80 is already the address of listen[0].address"},
+    {LISTEN("  - { address: \":80\", name: a, upstream: app }\n  - { address: \":81\", name: a, upstream: app }\n"),
+     "f:4:29: listen[1].name: \"a\" is already the name of the listener in line 3 of f"},
+    {LISTEN("  - { address: \":80\", mode: \"0600\", upstream: app }\n"), "-f:3:29: listen[0].mode: has no effect, it is for Unix sockets"},
+    {ROUTES("  - { path: /, upstream: nope }\n"), "f:4:26: routes[0].upstream: there is no upstream \"nope\""},
+    {ROUTES("  - { upstream: app, listen: wob }\n"),
+     "f:2:10: listen[0]: has no upstream, and no route applies to it: write `upstream: NAME` or add routes\n"
+     "f:4:30: routes[0].listen[0]: there is no listener named \"wob\""},
+    {ROUTES("  - { host: A.example, path: /x, upstream: app }\n  - { host: a.example., path: /x, upstream: app, listen: [web] }\n"),
+     "f:5:5: routes[1]: the same host, path and listener as routes[0] (line 4 of f)"},
+    {APP(SERVERS "routes: [{ upstream: app }]\n"), "-f:5:10: routes[0]: never used: every listener has an upstream of its own"},
+    {APP(SERVERS "  two:\n    servers: [\"10.0.0.2:80\"]\n"),
+     "-f:5:3: upstreams.two: never used: no listener and no route names it"},
+    {APP("    servers: [\"10.0.0.1:80\", \"10.0.0.1:80\"]\n"),
+     "f:4:30: upstreams.app.servers[1]: 10.0.0.1:80 is in this upstream twice; give it a weight instead"},
+    {APP(SERVERS "  two:\n    servers: [\"10.0.0.1:80\"]\nroutes: [{ upstream: two }]\n"),
+     "-f:6:15: upstreams.two.servers[0]: 10.0.0.1:80 is also upstreams.app.servers[0]: pool.max counts for each of the two, the server sees "
+     "both\n-f:7:10: routes[0]: never used: every listener has an upstream of its own"},
+    {APP(SERVERS "    source: \"fd00::1\"\n"),
+     "f:4:15: upstreams.app.servers[0]: server 10.0.0.1:80 is IPv4, but source fd00::1 is IPv6: add a source of the server's family"},
+    {APP(SERVERS "    source: [10.0.1.1, \"fd00::1\"]\n"),
+     "f:5:24: upstreams.app.source[1]: source fd00::1 is IPv6, but no server is: server 10.0.0.1:80 is IPv4"},
+    {APP("    servers: [unix:/run/a]\n    source: 10.0.1.1\n"),
+     "f:5:13: upstreams.app.source[0]: source 10.0.1.1 is IPv4, but no server is: server unix:/run/a is a Unix socket"},
+    {APP(SERVERS "    source: [10.0.1.1, \"10.0.1.1:1-9\"]\n"), "f:5:24: upstreams.app.source[1]: source 10.0.1.1:1-9 overlaps with 10.0.1.1"},
+    {APP(SERVERS "    source: [\"10.0.1.1:20000-20049\"]\n"),
+     "-f:3:3: upstreams.app.pool.max: 64 connections to a server need as many ports, but its IPv4 sources have 50 together: add sources or "
+     "widen their ranges"},
+    {APP(SERVERS "    pool: { max: 5, tunnels: 6 }\n"), "f:5:30: upstreams.app.pool.tunnels: 6 is more than pool.max (5)"},
+    {APP(SERVERS "    pool: { idle_reuse: 5s, idle_close: 5s }\n"),
+     "f:5:41: upstreams.app.pool.idle_close: 5s must be longer than idle_reuse (5s), or the proxy closes first"},
+    {APP(SERVERS "    balance: hash\n"),
+     "f:5:14: upstreams.app.balance: hash needs a hash_key: write `hash_key: client` or `hash_key: header:NAME`"},
+    {APP(SERVERS "    hash_key: client\n"), "-f:5:15: upstreams.app.hash_key: has no effect without balance: hash"},
+    {APP(SERVERS "    balance: hash\n    hash_key: cookie\n"),
+     "f:6:15: upstreams.app.hash_key: \"cookie\" is wrong, must be client or header:NAME"},
+    {APP(SERVERS "    health: { path: /, interval: 1s, timeout: 2s }\n"),
+     "f:5:47: upstreams.app.health.timeout: 2s is longer than the interval (1s)"},
+    {APP(SERVERS "    health: { interval: 1s }\n"), "-f:5:5: upstreams.app.health: without a path there are no active checks"},
+    {APP(SERVERS "    passive: { out: 1m }\n"), "f:5:5: upstreams.app.passive.out_max: 30s is shorter than out (1m)"},
+    {APP(SERVERS "    buffer: { request: 1MiB }\nlimits: { memory: 1MiB }\n"),
+     "f:5:5: upstreams.app.buffer: request and response together (1280KiB) are more than limits.memory (1MiB)"},
+    {APP(SERVERS "limits: { disk: 1MiB }\n"), "-f:3:3: upstreams.app.buffer.response_file: 1GiB is more than limits.disk (1MiB)"},
+    {APP("    servers: [{ address: \"10.0.0.1:80\", drain: true, backup: yes }]\n"),
+     "-f:4:5: upstreams.app.servers: every server is a backup\n"
+     "-f:4:5: upstreams.app.servers: every server drains: no request will be served"},
+};
+
+#endif

@@ -1,0 +1,327 @@
+/* proto_check.c: active health checks against a server on loopback that lives in the same loop: good and bad answers,
+ * silence, nobody there, responses that spare a check, a full server, reloads, the end. */
+#include "lastack/check.h"
+#include "lastack/sock.h"
+#include "test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum mode { GOOD, BAD, SILENT, HUGE_BODY, CUT, LINGER };
+
+struct peer {
+    struct la_list node;
+    struct la_stream stream;
+};
+
+static struct la_loop *loop;
+static struct la_env env;
+static struct la_bounds bounds;
+static struct la_crew crew;
+static struct la_upstreams *ups;
+static struct la_checks *checks;
+static struct la_server *server;
+static struct la_upstream *shared;
+static struct la_conf_upstream conf;
+static struct la_conf_server server_conf = {.weight = 1};
+static struct la_timer bell;
+/* the server */
+static enum mode mode;
+static struct la_io listener;
+static struct la_addr address;
+static struct la_list peers;
+static unsigned asked;
+static char request[1024];
+
+static void peer_close(struct peer *p)
+{
+    la_list_remove(&p->node);
+    la_stream_close(&p->stream);
+    free(p);
+}
+
+static void say(struct peer *p, const char *text, size_t n)
+{
+    struct iovec v = {(void *)(uintptr_t)text, n};
+    la_stream_send(&p->stream, &v, 1, false);
+}
+
+static void on_peer(struct la_io *io, int events)
+{
+    (void)events;
+    struct peer *p = la_container(io, struct peer, stream.io);
+    static char big[200000];
+    ssize_t n = la_stream_recv(&p->stream, request, sizeof request - 1);
+    if (n == LA_STREAM_AGAIN)
+        return;
+    if (n <= 0) {
+        peer_close(p);
+        return;
+    }
+    request[n] = 0;
+    asked++;
+    switch (mode) {
+    case GOOD: say(p, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", 46); break;
+    case BAD: say(p, "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno", 40); break;
+    case HUGE_BODY:
+        snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        say(p, big, sizeof big);
+        return;
+    case CUT: say(p, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43); break;
+    case LINGER: say(p, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 38); return;
+    case SILENT: return;
+    }
+    peer_close(p); /* the backend hangs up first */
+}
+
+static void on_accept(struct la_io *io, int events)
+{
+    (void)events;
+    int fd;
+    while ((fd = la_sock_accept(la_io_fd(io), NULL)) >= 0) {
+        struct peer *p = la_xcalloc(1, sizeof *p);
+        la_list_init(&p->node);
+        la_list_push_back(&peers, &p->node);
+        la_stream_init(&p->stream, loop, fd, on_peer);
+        la_io_want(&p->stream.io, LA_READ);
+    }
+}
+
+static void server_open(void)
+{
+    struct la_listen_options o = {.backlog = 16};
+    int fd = la_sock_listen(&address, &o);
+    CHECK(fd >= 0);
+    struct sockaddr_storage ss;
+    socklen_t n = sizeof ss;
+    CHECK(getsockname(fd, (struct sockaddr *)&ss, &n) == 0);
+    la_addr_from_sockaddr(&address, (struct sockaddr *)&ss, n);
+    la_io_init(&listener, loop, fd, on_accept);
+    la_io_want(&listener, LA_READ);
+}
+
+static void server_shut(void)
+{
+    int fd = la_io_fd(&listener);
+    la_io_stop(&listener);
+    close(fd);
+    struct peer *p;
+    la_list_each(&peers, p, struct peer, node)
+        peer_close(p);
+}
+
+static void on_bell(struct la_timer *t)
+{
+    la_loop_stop(t->loop);
+}
+
+static void run(unsigned ms)
+{
+    la_timer_set(&bell, ms);
+    la_loop_run(loop);
+}
+
+/* Until the server is up (or down), at most two seconds. */
+static bool becomes(bool up)
+{
+    for (int i = 0; i < 400; i++) {
+        if (la_health_up(&server->health) == up)
+            return true;
+        run(5);
+    }
+    return false;
+}
+
+static void on_mail(void *arg, struct la_mail *mail)
+{
+    (void)arg;
+    struct la_note *n = la_container(mail, struct la_note, mail);
+    n->deliver(n);
+}
+
+static void apply(void)
+{
+    const struct la_conf_server *list[] = {&server_conf};
+    struct la_upstream_plan plan = {&conf, shared, &server, list, 1};
+    la_upstreams_apply(ups, &plan, 1);
+    la_checks_apply(checks, &plan, 1);
+}
+
+static uint64_t closed(enum la_close_cause c)
+{
+    return la_stat_get(&server->stats[0].closed[c]);
+}
+
+static void setup(void)
+{
+    static char path[] = "/healthz?x=1", text[] = "10.0.0.1:80";
+    const char *err;
+    la_list_init(&peers);
+    loop = la_loop_new(on_mail, NULL);
+    la_timer_init(&bell, loop, on_bell);
+    CHECK(la_addr_parse(&address, LA_SLICE("127.0.0.1:0"), true, &err));
+    server_open();
+    atomic_store(&bounds.memory_max, 1 << 20);
+    la_env_init(&env, loop, NULL, &bounds, 16384);
+    env.response_limits = (struct la_http_limits){.head_bytes = 16384, .headers = 64};
+    static struct la_upstreams *member[1];
+    crew = (struct la_crew){.workers = 1, .member = member};
+    ups = member[0] = la_upstreams_new(loop, 0, &crew);
+    checks = la_checks_new(&env, ups);
+    server = la_server_new("app", "the server", &address, 1);
+    atomic_store(&server->max, 2);
+    shared = la_upstream_new("app", 1);
+    server_conf.text = text;
+    conf.server = &server_conf;
+    conf.servers = 1;
+    conf.pool.max = 2;
+    conf.pool.idle_reuse_ms = conf.pool.idle_close_ms = LA_AUTO;
+    conf.pool.goodbye_ms = 50;
+    conf.timeouts.connect_ms = 1000;
+    conf.queue.length = 10;
+    conf.queue.timeout_ms = 1000;
+    conf.health.path = path;
+    conf.health.interval_ms = 20;
+    conf.health.timeout_ms = 20;
+    conf.health.unhealthy = 2;
+    conf.health.healthy = 1;
+    conf.passive.failures = 3;
+    conf.passive.out_ms = conf.passive.out_max_ms = 100000;
+}
+
+static void good_and_bad(void)
+{
+    mode = GOOD;
+    apply();
+    run(200);
+    CHECK(asked >= 3 && la_health_up(&server->health));
+    CHECK(strncmp(request, "GET /healthz?x=1 HTTP/1.1\r\nHost: 127.0.0.1:", 43) == 0);
+    CHECK(strstr(request, "\r\nConnection: close\r\n\r\n") != NULL);
+    CHECK(closed(LA_CLOSE_GOODBYE) >= 3 && closed(LA_CLOSE_HEALTH_CHECK) == 0);
+    mode = BAD;
+    CHECK(becomes(false));
+    mode = GOOD;
+    CHECK(becomes(true));
+    mode = SILENT;
+    CHECK(becomes(false));
+    CHECK(closed(LA_CLOSE_HEALTH_CHECK) > 0 && closed(LA_CLOSE_TIMEOUT) == 0);
+    mode = HUGE_BODY; /* it answers: good enough */
+    CHECK(becomes(true));
+    mode = CUT;
+    CHECK(becomes(false));
+    mode = LINGER; /* it does not hang up: after the goodbye's time we do */
+    CHECK(becomes(true));
+    run(300);
+    CHECK(closed(LA_CLOSE_FORCED) > 0);
+    mode = GOOD;
+    server_shut();
+    CHECK(becomes(false));
+    server_open();
+    CHECK(becomes(true));
+}
+
+static void spared(void)
+{
+    run(100);
+    conf.health.interval_ms = 60;
+    apply();
+    unsigned before = asked;
+    for (int i = 0; i < 20; i++) { /* real responses */
+        atomic_store(&server->health.last_ok_ns, la_clock_ns());
+        run(15);
+    }
+    CHECK(asked <= before + 1);
+    atomic_store(&server->health.last_ok_ns, 0);
+    run(200);
+    CHECK(asked >= before + 2);
+
+    run(100); /* no place: the server is at work */
+    while (la_place_take(server))
+        ;
+    run(30);
+    before = asked;
+    run(200);
+    CHECK(asked == before && la_health_up(&server->health));
+    while (atomic_load(&server->used))
+        la_place_put(server);
+    run(200);
+    CHECK(asked > before);
+    conf.health.interval_ms = 20;
+    apply();
+}
+
+static void reloads(void)
+{
+    static char path[] = "/other", host[] = "app.internal";
+    char *old = conf.health.path;
+    conf.health.path = path; /* same server: the checker goes on, with another question */
+    conf.health.host = host;
+    apply();
+    run(150);
+    CHECK(strncmp(request, "GET /other HTTP/1.1\r\nHost: app.internal\r\n", 41) == 0);
+    mode = SILENT;
+    CHECK(becomes(false));
+    run(25);
+    conf.health.path = NULL; /* nobody would bring it back */
+    apply();
+    CHECK(la_health_up(&server->health));
+    unsigned before = asked;
+    run(100);
+    CHECK(asked <= before + 1 && la_health_up(&server->health));
+    CHECK_EQ(atomic_load(&server->used), 0); /* the check under way came to its end */
+    conf.health.path = old;
+    conf.health.host = NULL;
+    apply();
+    CHECK(becomes(false));
+    mode = GOOD;
+    CHECK(becomes(true));
+}
+
+static void the_end(void)
+{
+    mode = SILENT;
+    conf.health.timeout_ms = conf.health.interval_ms = 1000;
+    conf.health.path = NULL;
+    apply();
+    conf.health.path = (char[]){"/last"};
+    apply();
+    unsigned before = asked;
+    for (int i = 0; i < 200 && asked == before; i++)
+        run(5);
+    CHECK(asked > before);
+    la_checks_free(&checks); /* in the middle of a check */
+    CHECK(checks == NULL);
+    CHECK_EQ(atomic_load(&server->used), 0);
+
+    checks = la_checks_new(&env, ups); /* in the middle of a dial: the connection is for the requests */
+    apply();
+    for (int i = 0; i < 2000 && atomic_load(&server->dialing) == 0; i++) {
+        la_timer_set(&bell, 0);
+        la_loop_run(loop);
+    }
+    la_checks_free(&checks);
+    run(50);
+    CHECK_EQ(atomic_load(&server->dialing), 0);
+
+    la_upstreams_close(ups);
+    la_upstreams_free(&ups);
+    CHECK_EQ(atomic_load(&server->used), 0);
+    server_shut();
+    la_server_unref(&server);
+    la_upstream_unref(&shared);
+    la_env_fini(&env);
+    la_timer_stop(&bell);
+    la_loop_free(loop);
+}
+
+int main(void)
+{
+    la_log_setup(LA_LOG_ERROR, false);
+    setup();
+    good_and_bad();
+    spared();
+    reloads();
+    the_end();
+    return TEST_DONE();
+}

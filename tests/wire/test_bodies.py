@@ -1,0 +1,185 @@
+"""Bodies of any size, byte for byte, in bounded memory; what buffer and stream mode mean for the server."""
+import hashlib
+import os
+import time
+
+import pytest
+
+from harness import raw
+from harness.proxy import KIND
+from harness.raw import Client, get
+from harness.wait import holds, scale, until
+
+BIG = scale(96, 1024) * 1024 * 1024
+PIECE = os.urandom(1 << 20)
+MIB = 1 << 20
+
+
+def digest(size):
+    h = hashlib.sha256()
+    for _ in range(size // MIB):
+        h.update(PIECE)
+    return h.hexdigest()
+
+
+def store(c):
+    """Answers with the body's digest, or with a big body on /down."""
+    while (r := c.request(body=False)):
+        if r.target == "/down":
+            c.send(f"HTTP/1.1 200 OK\r\nContent-Length: {BIG}\r\n\r\n")
+            for _ in range(BIG // MIB):
+                c.send(PIECE)
+            continue
+        if r.target == "/down-chunked":
+            c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(BIG // MIB):
+                c.send(b"%x\r\n" % MIB + PIECE + b"\r\n")
+            c.send(b"0\r\n\r\n")
+            continue
+        h = hashlib.sha256()
+        if "chunked" in (r.get("Transfer-Encoding") or ""):
+            while (size := int(c.until(b"\r\n"), 16)):
+                h.update(c.exactly(size))
+                c.exactly(2)
+            c.exactly(2)
+        else:
+            left = int(r.get("Content-Length", "0"))
+            while left:
+                piece = c.exactly(min(left, MIB))
+                h.update(piece)
+                left -= len(piece)
+        c.reply(200, h.hexdigest().encode())
+
+
+@pytest.mark.parametrize("mode", ["buffer", "stream"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_big_upload(run, mode, chunked):
+    lastack, port = run.front([run.origin(store)], buffer={"request_mode": mode})
+    get(port)
+    before = lastack.process.rss()
+    with Client(port, timeout=120) as c:
+        c.send(raw.request("/up", "POST", "Transfer-Encoding: chunked\r\n" if chunked else f"Content-Length: {BIG}\r\n"))
+        worst = 0
+        for _ in range(BIG // MIB):
+            c.send(b"%x\r\n" % MIB + PIECE + b"\r\n" if chunked else PIECE)
+            worst = max(worst, lastack.process.rss())
+        if chunked:
+            c.send(b"0\r\n\r\n")
+        assert c.final().body.decode() == digest(BIG)
+    if KIND == "release":
+        assert worst - before < 24 * MIB, f"memory grew by {(worst - before) / MIB:.0f} MiB for {BIG / MIB:.0f} MiB"
+
+
+@pytest.mark.parametrize("path", ["/down", "/down-chunked"])
+@pytest.mark.parametrize("slow", [False, True])
+def test_big_download(run, path, slow):
+    lastack, port = run.front([run.origin(store)])
+    get(port)
+    before = worst = lastack.process.rss()
+    h = hashlib.sha256()
+    with Client(port, timeout=120) as c:
+        c.send(raw.request(path))
+        head = raw.Message(c.head())
+        assert head.status == 200
+        if slow:
+            until(lambda: lastack.process.rss() >= before, 1)
+            time.sleep(0.5)  # the server sends, this client does not read
+        left = BIG
+        while left:
+            if path == "/down":
+                piece = c.exactly(min(left, MIB))
+            else:
+                size = int(c.until(b"\r\n"), 16)
+                piece = c.exactly(size)
+                c.exactly(2)
+            h.update(piece)
+            left -= len(piece)
+            worst = max(worst, lastack.process.rss())
+    assert h.hexdigest() == digest(BIG)
+    if KIND == "release":
+        assert worst - before < 24 * MIB, f"memory grew by {(worst - before) / MIB:.0f} MiB"
+
+
+def test_buffer_mode_takes_no_connection_before_the_body_is_there(run):
+    origin = run.origin()
+    _, port = run.front([origin])
+    with Client(port) as c:
+        c.send(raw.request("/", "POST", "Content-Length: 300000\r\n") + b"x" * 299999)
+        holds(lambda: not origin.connections, 0.4, "no connection")
+        c.send(b"x")
+        assert c.final().status == 200
+    assert origin.last.body == b"x" * 300000
+
+
+def test_stream_mode_forwards_at_once(run):
+    origin = run.origin(lambda c: (c.request(body=False), c.exactly(5), c.reply(200, b"early"), c.to_end()))
+    _, port = run.front([origin], buffer={"request_mode": "stream"})
+    with Client(port) as c:
+        c.send(raw.request("/", "POST", "Content-Length: 300000\r\n") + b"first")
+        assert c.final().body == b"early"
+
+
+def test_a_slow_client_does_not_hold_the_server(run):
+    """The response is taken off the server though the client reads nothing."""
+    back = run.backend()
+    lastack, port = run.front([back], pool={"max": 1})
+    with Client(port, receive_buffer=4096) as c:
+        c.send(raw.request("/?size=30000000"))
+        until(lambda: back.stats()["requests"] == 1 and back.stats()["busy"] == 0, 10, "the server to be done")
+        assert get(port).status == 200, "its only connection serves others"
+        assert len(c.final().body) == 30000000
+    assert lastack.process.rss() < 200 * MIB or KIND != "release"
+
+
+def test_limits_body(run):
+    origin = run.origin()
+    _, port = run.front([origin], limits={"body": "10KiB"})
+    assert get(port, method="POST", body=b"x" * 10240).status == 200
+    seen = len(origin.requests)
+    for headers in ("Content-Length: 10241\r\n", "Transfer-Encoding: chunked\r\n"):
+        with Client(port) as c:
+            c.send(raw.request("/", "POST", headers))
+            if "chunked" in headers:
+                c.send(b"3000\r\n" + b"x" * 0x3000 + b"\r\n")
+            r = c.final()
+            assert r.status == 413 and "lastack" in r.get("Proxy-Status")
+    assert len(origin.requests) == seen
+
+
+def test_body_too_slow(run):
+    origin = run.origin()
+    _, port = run.front([origin], listener={"timeouts": {"body": "300ms", "head": "300ms"}})
+    with Client(port) as c:
+        c.send(raw.request("/", "POST", "Content-Length: 10\r\n") + b"x")
+        assert c.final().status == 408 and c.at_end()
+    with Client(port) as c:
+        c.send(b"GET / HTTP/1.1\r\nHo")
+        r = c.final()
+        assert r.status == 408 and c.at_end()
+    with Client(port) as c:
+        began = time.monotonic()
+        try:
+            for byte in b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: yyyyyyyyyyyyyyyyyyyyyyy\r\n\r\n":
+                c.send(bytes([byte]))
+                time.sleep(0.05)
+        except ConnectionError:
+            pass
+        assert c.at_end() or c.buffer.startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - began < 5, "the head's time is a total, whatever trickles in"
+    assert origin.requests == []
+
+
+def test_early_final_response_closes_the_doubtful_connection(run):
+    """The server answers before it has read the body: this connection is not used again."""
+    def early(c):
+        if c.request(body=False):
+            c.reply(413, b"too big")
+            c.at_end(5)
+    origin = run.origin(early)
+    _, port = run.front([origin], buffer={"request_mode": "stream"})
+    with Client(port) as c:
+        c.send(raw.request("/", "POST", "Content-Length: 5000000\r\n") + b"x" * 1000)
+        assert c.final().status == 413
+    with Client(port) as c:
+        assert c.ask("/", "POST", body=b"x").status == 413
+    assert len(origin.connections) == 2

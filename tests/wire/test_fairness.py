@@ -1,0 +1,113 @@
+"""Nobody starves: idle connections serve every worker, and who came first is served first."""
+import threading
+import time
+
+from harness.peers import clean
+from harness.raw import Client, Origin, request
+from harness.wait import scale, until
+
+WAITERS = 300
+OVERTAKEN = 32
+
+
+def dump(proxy):
+    status, _, text = proxy.admin("/api/v1/connections")
+    assert status == 200, text
+    return text
+
+
+def clients_by_worker(proxy, backend, port, per_worker):
+    """{worker: [keep-alive clients that it has accepted]} for two workers. While a client's request is at the backend
+    the proxy says which worker serves it."""
+    import json
+    found, others = {}, []
+    for _ in range(200):
+        c = Client(port)
+        c.send(request("/?delay_ms=30"))
+        row = until(lambda: [r for r in json.loads(dump(proxy)) if r["client"].endswith(":%d" % c.sock.getsockname()[1])], 5,
+                    "the request to show", 0.002)[0]
+        assert c.final().status == 200
+        found.setdefault(row["worker"], []).append(c)
+        others.append(c)
+        full = [w for w in found if len(found[w]) >= per_worker]
+        if len(full) >= 2:
+            return {w: found[w] for w in full}
+    raise AssertionError(f"clients did not spread: { {w: len(v) for w, v in found.items()} }")
+
+
+def test_idle_connections_of_one_worker_serve_another(run):
+    backend = run.backend()
+    proxy, port = run.front([backend], workers=4, pool={"max": 8})
+    of = clients_by_worker(proxy, backend, port, 8)
+    (a, give), (b, ask) = list(of.items())[:2]
+    # Eight requests at once by clients of worker A: eight connections, which end up idle there.
+    for c in give[:8]:
+        c.send(request("/?delay_ms=300"))
+    until(lambda: backend.stats()["busy"] == 8, 5, "a full pool")
+    assert all(c.final().status == 200 for c in give[:8])
+    accepted = backend.stats()["accepted"]
+    served = 0
+    for n in range(scale(50, 500)):
+        for c in ask[:8]:
+            c.send(request(f"/?delay_ms={n % 3}"))
+        for c in ask[:8]:
+            assert c.final().status == 200
+            served += 1
+        if n % 10 == 0:  # and back again
+            for c in give[:8]:
+                c.send(request("/?delay_ms=5"))
+            assert all(c.final().status == 200 for c in give[:8])
+    assert backend.stats()["accepted"] == accepted, f"dials for {served} requests that idle connections could serve"
+    assert proxy.metrics().sum("lastack_takeovers_total") > 0
+
+
+class Turnstile(Origin):
+    """Serves one request per connection and hangs up; notes the order in which requests came."""
+
+    def __init__(self, service_s, silent):
+        self.order, self.service_s, self.silent, self.open = [], service_s, silent, threading.Event()
+        super().__init__(self.serve)
+
+    def serve(self, c):
+        r = c.request()
+        if r is None:
+            return
+        self.order.append(int(r.target[1:]))
+        self.open.wait(30)
+        time.sleep(self.service_s)
+        c.reply(200, r.target.encode(), "" if self.silent else "Connection: close\r\n")
+
+
+def overtaken(order):
+    """For each request, how many that were sent after it arrived before it; the most."""
+    return max(sum(later > n for later in order[:at]) for at, n in enumerate(order))
+
+
+def test_nobody_is_overtaken_by_many(run):
+    """300 waiters of four workers, sent one by one; a backend with two connections that hangs up after every response.
+    The order at the backend is the proof."""
+    origin = run.own(Turnstile(0.002, silent=False))
+    proxy, port = run.front([origin], workers=4, pool={"max": 2}, queue={"length": 1024, "timeout": "20s"})
+    clients = [Client(port, timeout=30) for _ in range(WAITERS)]
+    for n, c in enumerate(clients):
+        c.send(request(f"/{n}"))
+        time.sleep(0.001)  # sets them apart: workers do not share one clock edge
+    until(lambda: proxy.metrics().sum("lastack_queue_length") >= WAITERS - 2, 10, "all of them to wait")
+    origin.open.set()
+    for n, c in enumerate(clients):
+        r = c.final()
+        assert (r.status, r.body) == (200, b"/%d" % n)
+        c.close()
+    assert sorted(origin.order) == list(range(WAITERS)), "each of them once"
+    assert overtaken(origin.order) <= OVERTAKEN
+    assert proxy.metrics().sum("lastack_queue_timeouts_total") == 0
+
+
+def test_none_times_out_under_load(run):
+    backend = run.backend(close_each=1, delay_us=1000, max_connections=2)
+    _, port = run.front([backend], workers=4, pool={"max": 2})
+    result = clean(run.load(port, clients=WAITERS, keepalive=50, requests=scale(3000, 30000)).result())
+    seen = backend.stats()
+    assert seen["over_cap"] == 0 and seen["open_max"] <= 2
+    assert seen["accepted"] == seen["requests"] == result["done"]
+    assert result["latency_us"]["max"] < 3 * result["latency_us"]["p50"], result["latency_us"]

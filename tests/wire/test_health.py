@@ -1,0 +1,157 @@
+"""Health: what puts a server out, what brings it back, and what must never count. Judged by who got requests."""
+import socket
+import time
+
+import pytest
+
+from harness.proxy import SLOW, free_port
+from harness.raw import Client, Origin, get
+from harness.wait import holds, until
+
+
+def up(lastack, origin):
+    return lastack.metrics().sum("lastack_server_up", server=origin if isinstance(origin, str) else origin.text) == 1
+
+
+def test_passive_out_and_back_in(run):
+    """Refused connections put a server out; a single request tries it again later; then it has its share."""
+    good = run.origin(answer=lambda r: (200, b"good", ""))
+    port_of_bad = free_port()
+    bad = f"127.0.0.1:{port_of_bad}"
+    lastack, port = run.front([bad, good], balance="round_robin", workers=1, passive={"failures": 2, "out": "300ms", "out_max": "600ms"})
+    with Client(port) as c:
+        for _ in range(10):
+            assert c.ask().body == b"good", "the other server answers"
+        assert not up(lastack, bad)
+        back = run.own(Origin(answer=lambda r: (200, b"back", ""), port=port_of_bad))
+        until(lambda: c.ask().body == b"back", 5 * SLOW, "a request to try it")
+        assert up(lastack, back)
+        assert sum(c.ask().body == b"back" for _ in range(20)) == 10
+    log = [x for x in lastack.log().splitlines() if " is out" in x]
+    assert len(log) == 1, "said once, not for each request"
+
+
+def test_out_for_longer_each_time(run):
+    """While a server stays away, it is tried less and less."""
+    good = run.origin()
+    dials = []
+
+    def refuse(c):
+        dials.append(time.monotonic())
+        c.reset()
+    bad = run.origin(refuse)
+    _, port = run.front([bad, good], balance="round_robin", workers=1, passive={"failures": 1, "out": "100ms", "out_max": "10s"})
+
+    def more():
+        assert get(port).status == 200
+        return len(dials) >= 4
+    until(more, 10 * SLOW, "four tries", every=0.005)
+    gaps = [b - a for a, b in zip(dials, dials[1:])]
+    assert gaps[0] >= 0.09 and gaps[1] >= 0.19 and gaps[2] >= 0.39, gaps
+
+
+def test_only_server(run):
+    """With nobody else a server that is out answers 503 after the queue's time, and works at once when it is back."""
+    address = free_port()
+    lastack, port = run.front([f"127.0.0.1:{address}"], passive={"failures": 1, "out": "200ms", "out_max": "200ms"}, queue={"timeout": "3s"})
+    r = get(port)
+    assert r.status == 502 and "connection_refused" in r.get("Proxy-Status")
+    run.own(Origin(port=address))
+    assert get(port).status == 200, "waits until it is tried again"
+    assert up(lastack, f"127.0.0.1:{address}")
+
+
+@pytest.mark.parametrize("way", ["status", "reset", "silence", "refused"])
+def test_active_down_and_up(run, way):
+    state = {"well": True}
+    silent = []
+
+    def serve(c):
+        while (r := c.request()):
+            if r.target == "/health?x=1" and not state["well"]:
+                assert r.get("Host") == "check.test"
+                if way == "status":
+                    c.reply(500, b"bad")
+                elif way == "reset":
+                    return c.reset()
+                else:
+                    silent.append(c)
+                    c.to_end()
+                    return
+            else:
+                c.reply(200, b"fine", "Connection: close\r\n" if "close" in (r.get("Connection") or "") else "")
+            if "close" in (r.get("Connection") or ""):
+                return
+    first = run.origin(serve)
+    second = run.origin(answer=lambda r: (200, b"second", ""))
+    lastack, port = run.front([first, second], balance="round_robin", workers=1,
+                              health={"path": "/health?x=1", "host": "check.test", "interval": "100ms", "timeout": "100ms", "unhealthy": 2,
+                                      "healthy": 2})
+    until(lambda: any(m.target == "/health?x=1" for _, m in first.requests), 5 * SLOW, "a check")
+    assert {get(port).body for _ in range(6)} == {b"fine", b"second"}
+    state["well"] = False
+    if way == "refused":
+        first.close()
+    until(lambda: not up(lastack, first), 5 * SLOW, "the server to be down")
+    assert {get(port).body for _ in range(10)} == {b"second"}
+    assert any("is down" in x and "/health" in x for x in lastack.log().splitlines())
+    state["well"] = True
+    if way == "refused":
+        run.own(Origin(serve, port=first.port))
+    until(lambda: up(lastack, first), 5 * SLOW, "the server to be up")
+    assert {get(port).body for _ in range(6)} == {b"fine", b"second"}
+
+
+def test_checks_hold_places_too(run):
+    """A check is a connection under the cap."""
+    back = run.backend(max_connections=2)
+    lastack, port = run.front([back], pool={"max": 2}, health={"path": "/", "interval": "50ms", "timeout": "50ms"})
+    for _ in range(100):
+        assert get(port).status == 200
+    until(lambda: back.stats()["requests"] > 105, 10, "checks")
+    assert back.stats()["open_max"] <= 2, back.stats()
+
+
+def test_checks_are_spared_under_load(run):
+    """A real answer within the interval says enough."""
+    origin = run.origin()
+    _, port = run.front([origin], health={"path": "/health", "interval": "1s", "timeout": "1s"})
+    end = time.monotonic() + 2.5
+    with Client(port) as c:
+        while time.monotonic() < end:
+            assert c.ask("/real").status == 200
+            holds(lambda: True, 0.02)
+    assert sum(m.target == "/health" for _, m in origin.requests) <= 1
+
+
+def test_a_lost_race_never_counts(run):
+    """A reused connection on which the server hangs up as the request comes says nothing about its health."""
+    def once(c):
+        c.request() and c.reply(200, b"ok")
+        c.request()
+        c.reset()
+    origin = run.origin(once)
+    lastack, port = run.front([origin], workers=1, passive={"failures": 1, "out": "30s"})
+    with Client(port) as c:
+        for _ in range(20):
+            assert c.ask().status == 200
+    assert up(lastack, origin)
+    m = lastack.metrics()
+    assert m.sum("lastack_retries_total", reason="race") > 0, "there were races"
+    assert " is out" not in lastack.log()
+
+
+def test_a_port_shortage_never_counts(run):
+    """One local port, taken by somebody else: the request waits, the server stays up."""
+    origin = run.origin()
+    local = free_port()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", local))
+        taken.connect(("127.0.0.1", origin.port))
+        lastack, port = run.front([origin], source=[f"127.0.0.1:{local}-{local}"], pool={"max": 1},
+                                  passive={"failures": 1, "out": "30s"}, queue={"timeout": "500ms"})
+        r = get(port)
+        assert r.status == 503, r
+        assert up(lastack, origin) and " is out" not in lastack.log()
+        assert any("no local port" in x for x in lastack.log().splitlines())

@@ -1,0 +1,137 @@
+"""Servers given by name: the hosts file, and a name server whose answers change."""
+import socket
+import struct
+import threading
+
+import pytest
+
+from harness.proxy import SLOW, free_port
+from harness.raw import Client, Origin, get
+from harness.wait import holds, until
+
+
+class Dns:
+    """A name server on loopback: names = {name: [addresses]}; a name that is missing does not exist, None is not answered."""
+
+    def __init__(self, names, ttl=1):
+        self.names, self.ttl, self.asked = names, ttl, 0
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.text = "127.0.0.1:%d" % self.sock.getsockname()[1]
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while True:
+            try:
+                packet, peer = self.sock.recvfrom(2048)
+            except OSError:
+                return
+            if not packet:
+                return
+            self.asked += 1
+            answer = self._answer(packet)
+            if answer:
+                self.sock.sendto(answer, peer)
+
+    def _answer(self, packet):
+        at, labels = 12, []
+        while packet[at]:
+            labels.append(packet[at + 1:at + 1 + packet[at]].decode())
+            at += packet[at] + 1
+        kind, = struct.unpack("!H", packet[at + 1:at + 3])
+        question = packet[12:at + 5]
+        found = self.names.get(".".join(labels).lower(), ())
+        if found is None:
+            return None
+        records = b""
+        count = 0
+        for address in found:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            if kind == (28 if family == socket.AF_INET6 else 1):
+                raw = socket.inet_pton(family, address)
+                records += struct.pack("!HHHIH", 0xc00c, kind, 1, self.ttl, len(raw)) + raw
+                count += 1
+        code = 0 if found else 3
+        return packet[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, count, 0, 0) + question + records
+
+    def close(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", self.sock.getsockname())
+        self.thread.join(2)
+        self.sock.close()
+
+
+def pair(run):
+    """Two servers with one port and two addresses."""
+    port = free_port()
+    return port, [run.own(Origin(answer=lambda r, a=a: (200, a.encode(), ""), address=a, port=port)) for a in ("127.0.0.1", "127.0.0.2")]
+
+
+def bodies(port, count=12):
+    with Client(port) as c:
+        return {c.ask().body.decode() for _ in range(count)}
+
+
+def test_hosts_file(run):
+    origin = run.origin()
+    lastack, port = run.front([f"localhost:{origin.port}"])
+    assert get(port).status == 200
+    m = lastack.metrics()
+    assert any("localhost" in s.labels["server"] or s.labels["server"] == origin.text for s in m.all("lastack_server_up"))
+
+
+def test_all_addresses_of_a_name(run):
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1", "127.0.0.2"]}))
+    _, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text]}, balance="round_robin")
+    assert bodies(port) == {"127.0.0.1", "127.0.0.2"}
+
+
+def test_an_address_that_changes(run):
+    """Followed within the time the answer may live; what was connected to the old one is let go, no request fails."""
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1"]}))
+    _, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text], "max_ttl": "1s"})
+    assert bodies(port) == {"127.0.0.1"}
+    dns.names["app.test"] = ["127.0.0.2"]
+    until(lambda: bodies(port, 1) == {"127.0.0.2"}, 10 * SLOW, "the new address")
+    assert bodies(port) == {"127.0.0.2"}
+
+
+def test_long_lives_are_bounded(run):
+    """max_ttl holds for an answer that claims to live for an hour."""
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1"]}, ttl=3600))
+    _, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text], "max_ttl": "1s"})
+    assert bodies(port) == {"127.0.0.1"}
+    dns.names["app.test"] = ["127.0.0.2"]
+    until(lambda: bodies(port, 1) == {"127.0.0.2"}, 10 * SLOW, "the new address")
+
+
+@pytest.mark.parametrize("broken", [(), None], ids=["no_such_name", "silence"])
+def test_a_name_server_that_fails_later(run, broken):
+    """The known addresses stay in use."""
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1"]}))
+    _, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text], "max_ttl": "1s"})
+    assert bodies(port) == {"127.0.0.1"}
+    dns.names["app.test"] = broken
+    before = dns.asked
+    until(lambda: dns.asked > before, 10 * SLOW, "another question")
+    holds(lambda: get(port).status == 200, 0.5, "an answer")
+    if broken == ():
+        dns.names["app.test"] = ["127.0.0.2"]
+        until(lambda: bodies(port, 1) == {"127.0.0.2"}, 15 * SLOW, "the new address")
+
+
+def test_no_such_name_at_the_start(run):
+    """It starts, answers 503 and finds the name as soon as it exists."""
+    at, _ = pair(run)
+    dns = run.own(Dns({}))
+    lastack, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text], "max_ttl": "1s"})
+    r = get(port)
+    assert r.status == 503 and "dns_error" in r.get("Proxy-Status")
+    assert "app.test" in lastack.log()
+    dns.names["app.test"] = ["127.0.0.1"]
+    until(lambda: get(port).status == 200, 20 * SLOW, "the name to be found")
