@@ -38,6 +38,7 @@ struct la_queue {
     struct la_cell *cell;
     unsigned dial_allow;  /* dials at once, doubled while the burst lasts */
     uint64_t burst_ns;    /* since when somebody waits */
+    uint64_t paced_ns;    /* when dial_allow was looked at last */
     uint64_t served;      /* waiters served by freed connections since then */
     struct la_timer tick;
     struct la_branch *branch;
