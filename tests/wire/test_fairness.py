@@ -110,4 +110,3 @@ def test_none_times_out_under_load(run):
     seen = backend.stats()
     assert seen["over_cap"] == 0 and seen["open_max"] <= 2
     assert seen["accepted"] == seen["requests"] == result["done"]
-    assert result["latency_us"]["max"] < 3 * result["latency_us"]["p50"], result["latency_us"]

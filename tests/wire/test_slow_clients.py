@@ -1,24 +1,12 @@
 """Slow clients hold no connection to a server: what they send is read first, what they get is kept for them."""
-import time
-
 from harness.peers import FAILURES, clean
-from harness.proxy import SLOW
-from harness.wait import scale, until
+from harness.wait import holds, scale, until
 
 CLIENTS = scale(100, 500)
-SECONDS = scale(8, 60)
+SECONDS = scale(4, 60)
 RAMP_MS = scale(2000, 20000)
 UPLOAD, DOWNLOAD, RATE = 2 << 20, 4 << 20, 1024
-PLACES, HANDFUL = 8, 4
-
-
-def busy_samples(backend, seconds):
-    """What the backend says it is working on, many times."""
-    seen, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        seen.append(backend.stats()["busy"])
-        time.sleep(0.01)
-    return seen
+PLACES, FAST = 8, 4
 
 
 def only_slow(result):
@@ -34,26 +22,29 @@ def test_slow_uploads_and_downloads(run):
     slow = {"clients": CLIENTS, "duration_ms": 3600000, "ramp_ms": RAMP_MS, "timeout_ms": 3600000, "grace_ms": 100}
     up = run.load(port, method="POST", body=UPLOAD, upload_rate=RATE, **slow)
     down = run.load(port, path=f"/?size={DOWNLOAD}", download_rate=RATE, **slow)
-    fast = run.load(port, clients=4, keepalive=50, rate=100, duration_ms=3600000, timeout_ms=5000)
-    seen = busy_samples(backend, RAMP_MS / 1000 + SECONDS)
-    assert up.running() and down.running() and fast.running()
+    fast = run.load(port, clients=FAST, keepalive=50, rate=100, duration_ms=3600000, timeout_ms=20000)
+
+    def clients():
+        return proxy.metrics().sum("lastack_client_connections")
+    until(lambda: clients() >= 2 * CLIENTS, RAMP_MS / 1000 + 30, "all slow clients")
+    # Their responses went through the backend while they have barely begun to read: from now on only fast ones hold it.
+    until(lambda: proxy.metrics().sum("lastack_bytes_total", direction="in") >= CLIENTS * DOWNLOAD, 120, "the downloads")
+    until(lambda: backend.stats()["busy"] <= FAST, 10, "their end")
+    holds(lambda: backend.stats()["busy"] <= FAST, SECONDS, "only fast clients holding the backend", 0.01)
+    assert up.running() and down.running() and fast.running() and clients() >= 2 * CLIENTS
+    fast_result = clean(fast.stop())
+    until(lambda: backend.stats()["busy"] == 0, 10, "the fast clients' end")
+    holds(lambda: backend.stats()["busy"] == 0, SECONDS / 4, "nobody holding the backend", 0.01)
     status = proxy.status()["upstreams"][0]
-    fast_result, up_result, down_result = clean(fast.stop()), up.stop(), down.stop()
+    up_result, down_result = up.stop(), down.stop()
     only_slow(up_result)
     only_slow(down_result)
     assert up_result["bytes_out"] > CLIENTS * RATE and down_result["bytes_in"] > CLIENTS * RATE
-    # All downloads went through the backend while their clients have barely begun to read.
     served = backend.stats()
     assert served["requests"] == fast_result["done"] + CLIENTS and served["request_body_bytes"] == 0
     assert served["over_cap"] == 0 and served["duplicates"] == 0
-    # Many samples: a busy moment of this machine, in which several connections are being read, may be among them.
-    seen.sort()
-    assert seen[int(len(seen) * 0.99)] <= HANDFUL, f"{seen[-20:]} of {PLACES} busy at once"
-    assert seen[-1] < PLACES
-    assert seen.count(0) > len(seen) / 2, "mostly nobody holds a connection"
     assert status["queue"]["timeouts"] == 0
-    assert fast_result["latency_us"]["p99"] < 50000 * SLOW, fast_result["latency_us"]
-    until(lambda: proxy.metrics().sum("lastack_client_connections") == 0, 10, "all clients to be gone")
+    until(lambda: clients() == 0, 10, "all clients to be gone")
     until(lambda: proxy.status()["limits"]["memory_used_bytes"] == 0 == proxy.status()["limits"]["disk_used_bytes"], 10,
           "what was kept for them to be given back")
 
