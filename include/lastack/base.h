@@ -44,7 +44,11 @@ static inline bool la_slice_eq(struct la_slice a, struct la_slice b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 /* ASCII case folded; locale never matters (RFC 9110 5.1). */
-bool la_slice_ieq(struct la_slice a, struct la_slice b);
+bool la_slice_ieq_same_n(struct la_slice a, struct la_slice b); /* a.n == b.n */
+static inline bool la_slice_ieq(struct la_slice a, struct la_slice b)
+{
+    return a.n == b.n && la_slice_ieq_same_n(a, b);
+}
 
 /* Allocation that cannot fail quietly: for start-up and configuration, never for what a peer's
  * bytes decide. On failure the process says so and aborts. Free with free(). */

@@ -185,6 +185,8 @@ void la_http_write(struct la_http_writer *w, struct la_slice s);
 void la_http_write_u64(struct la_http_writer *w, uint64_t v);
 /* "Name: value\r\n". A name or value with a control character (CR, LF, NUL, ...) is never written: overflow is set. */
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value);
+/* Field i of a head that the parser has made: its bytes were judged there. */
+void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i);
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason); /* "HTTP/1.1 200 OK\r\n" */
 /* "GET /x HTTP/1.1\r\n" */
 void la_http_write_request_line(struct la_http_writer *w, struct la_slice method, struct la_slice target);

@@ -19,7 +19,8 @@ struct la_io {
     void (*cb)(struct la_io *io, int events);
     struct la_loop *loop;
     struct la_list ready; /* has an event in this turn that it has not been told of */
-    int events;
+    uint8_t events;
+    bool first; /* told before all others of its turn: set after la_io_init */
 };
 void la_io_init(struct la_io *io, struct la_loop *loop, int fd, void (*cb)(struct la_io *, int events));
 /* Sets what is watched for (LA_READ | LA_WRITE, 0 = nothing); costs nothing when unchanged. */

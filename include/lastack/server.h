@@ -164,6 +164,7 @@ struct la_server {
     _Atomic int busy; /* requests under way, for least_connections */
 
     _Alignas(64) _Atomic uint32_t connect_us; /* moving average of a dial's time; 0: unknown */
+    _Atomic uint32_t quiet;                   /* looks in a row at idle connections that found nothing; see dispatch.c */
     struct la_reuse_clock clock;
     struct la_health health;
     struct la_ledger *ledger; /* NULL for Unix sockets */

@@ -1,5 +1,5 @@
 /* slab.h (layer: base): fixed-size objects in chunks, one thread, no lock. What is freed is reused last in, first out;
- * a chunk that is wholly free is given back when two such chunks exist.
+ * chunks that are wholly free are given back when a few of them exist.
  *
  * la_slab_get may return NULL (allocation failed): the caller sheds the work. */
 #ifndef LASTACK_SLAB_H

@@ -205,10 +205,25 @@ const char *la_addr_text(const struct la_addr *a, char *buf)
     return buf;
 }
 
+/* As inet_ntop does it, without printf: each request asks for it. */
+static void v4_text(const struct la_addr *a, char *p)
+{
+    uint32_t ip = ntohl(a->u.in.sin_addr.s_addr);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        unsigned part = ip >> shift & 255;
+        if (part >= 100)
+            *p++ = (char)('0' + part / 100);
+        if (part >= 10)
+            *p++ = (char)('0' + part / 10 % 10);
+        *p++ = (char)('0' + part % 10);
+        *p++ = shift ? '.' : '\0';
+    }
+}
+
 const char *la_addr_host_text(const struct la_addr *a, char *buf)
 {
     switch (la_addr_family(a)) {
-    case AF_INET: inet_ntop(AF_INET, &a->u.in.sin_addr, buf, LA_ADDR_TEXT); break;
+    case AF_INET: v4_text(a, buf); break;
     case AF_INET6: v6_text(a, buf, LA_ADDR_TEXT); break;
     case AF_UNIX: memcpy(buf, "unix:", 6); break;
     default: memcpy(buf, "-", 2);

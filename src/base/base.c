@@ -18,10 +18,8 @@ static unsigned char lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
-bool la_slice_ieq(struct la_slice a, struct la_slice b)
+bool la_slice_ieq_same_n(struct la_slice a, struct la_slice b)
 {
-    if (a.n != b.n)
-        return false;
     for (size_t i = 0; i < a.n; i++)
         if (lower(a.p[i]) != lower(b.p[i]))
             return false;

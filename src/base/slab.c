@@ -10,6 +10,8 @@ struct chunk {
     size_t used;
 };
 
+#define KEEP_EMPTY 8 /* chunks: bursts come again */
+
 #define HEAD ((sizeof(struct chunk) + 15) & ~(size_t)15)
 
 static size_t chunk_bytes(const struct la_slab *s)
@@ -99,7 +101,7 @@ void la_slab_put(struct la_slab *s, void *item)
     s->in_use--;
     if (c->used == 0) {
         la_list_remove(&c->node);
-        if (s->empty_chunks >= 1) {
+        if (s->empty_chunks >= KEEP_EMPTY) {
             free(c);
         } else {
             la_list_push_back(&s->empty, &c->node);

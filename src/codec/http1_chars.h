@@ -7,6 +7,9 @@
 #define LASTACK_HTTP1_CHARS_H
 
 #include <endian.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "lastack/base.h"
 
@@ -58,24 +61,72 @@ static inline bool la_char_is_value(char c)
     return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
-/* First control character (below 0x20, or 0x7f; HTAB too) of p[..end), or end. In a borrow chain only bytes
- * above a real hit can be wrong, so the lowest set bit is always right. */
-static inline const char *la_char_skip_visible(const char *p, const char *end)
+/* Control characters (below 0x20, or 0x7f; HTAB too) among the eight bytes of x: high bits. In a borrow chain only
+ * bytes above a real hit can be wrong, so the lowest set bit is always right. */
+static inline uint64_t la_char_controls(uint64_t x)
 {
     const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-    while (end - p >= 8) {
-        uint64_t x;
-        memcpy(&x, p, 8);
-        x = le64toh(x);
-        uint64_t del = x ^ (ones * 0x7f);
-        uint64_t hit = (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
+    uint64_t del = x ^ (ones * 0x7f);
+    return (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
+}
+static inline uint64_t la_char_load8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return le64toh(x);
+}
+#ifdef __SSE2__
+/* The same for sixteen bytes at p: one bit each. */
+static inline unsigned la_char_controls16(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f))));
+}
+#endif
+/* First control character of p[..end), or end. */
+static inline const char *la_char_skip_visible(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    for (; end - p >= 16; p += 16) {
+        unsigned hit = la_char_controls16(p);
+        if (hit != 0)
+            return p + __builtin_ctz(hit);
+    }
+#endif
+    for (; end - p >= 8; p += 8) {
+        uint64_t hit = la_char_controls(la_char_load8(p));
         if (hit != 0)
             return p + (__builtin_ctzll(hit) >> 3);
-        p += 8;
     }
     while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f)
         p++;
     return p;
+}
+/* No control character among the n bytes at p? Words from both ends, overlapping in the middle. */
+static inline bool la_char_all_visible(const char *p, size_t n)
+{
+    if (n >= 8) {
+        uint64_t hit = la_char_controls(la_char_load8(p + n - 8));
+        for (size_t i = 0; i + 8 < n; i += 8)
+            hit |= la_char_controls(la_char_load8(p + i));
+        return hit == 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
+            return false;
+    return true;
+}
+/* The first ':' among the sixteen bytes at p, or NULL. */
+static inline const char *la_char_find_colon16(const char *p)
+{
+#ifdef __SSE2__
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    unsigned hit = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(':')));
+    return hit ? p + __builtin_ctz(hit) : NULL;
+#else
+    return memchr(p, ':', 16);
+#endif
 }
 /* First byte of p[..end) that may not stand in a field value, or end. */
 static inline const char *la_char_skip_value(const char *p, const char *end)

@@ -26,7 +26,13 @@ uint32_t la_http_max_headers(const struct la_http_limits *limits)
 static enum la_http_result field_line(struct la_http_head *head, struct la_http_section *s, enum la_err *err)
 {
     const char *name = s->at, *end = s->end;
-    const char *colon = la_char_skip(name, end, LA_CHAR_TOKEN);
+    enum la_http_field field = LA_FIELD_OTHER;
+    const char *colon = end - name >= 16 ? la_char_find_colon16(name) : NULL;
+    bool short_name = colon != NULL;
+    if (short_name)
+        field = la_http_field_find(la_slice(name, (size_t)(colon - name)));
+    if (field == LA_FIELD_OTHER) /* a name that is known is a token */
+        colon = la_char_skip(name, end, LA_CHAR_TOKEN);
     *err = s->size;
     if (colon - name > LA_HTTP_MAX_NAME)
         return LA_HTTP_ERROR;
@@ -49,7 +55,8 @@ static enum la_http_result field_line(struct la_http_head *head, struct la_http_
     *err = s->size;
     if (head->headers == s->max_headers)
         return LA_HTTP_ERROR;
-    enum la_http_field field = la_http_field_find(la_slice(name, (size_t)(colon - name)));
+    if (!short_name)
+        field = la_http_field_find(la_slice(name, (size_t)(colon - name)));
     uint64_t bit = UINT64_C(1) << field;
     s->repeated |= head->present & bit;
     head->present |= bit;

@@ -6,14 +6,33 @@
 
 #include "codec/http1_chars.h"
 
+/* Most fields are short: overlapping words instead of a call. */
+static inline void copy(char *to, const char *from, size_t n)
+{
+    if (n > 32) {
+        memcpy(to, from, n);
+    } else if (n >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
 void la_http_write(struct la_http_writer *w, struct la_slice s)
 {
     if (w->overflow || s.n > w->cap - w->n) {
         w->overflow = true;
         return;
     }
-    if (s.n > 0)
-        memcpy(w->p + w->n, s.p, s.n);
+    copy(w->p + w->n, s.p, s.n);
     w->n += s.n;
 }
 
@@ -30,26 +49,38 @@ void la_http_write_u64(struct la_http_writer *w, uint64_t v)
 
 static bool clean(struct la_slice s)
 {
-    return la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
+    return la_char_all_visible(s.p, s.n) || la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
+}
+
+static void put_header(struct la_http_writer *w, struct la_slice name, struct la_slice value)
+{
+    char *p = w->p + w->n;
+    copy(p, name.p, name.n);
+    p += name.n;
+    memcpy(p, ": ", 2);
+    p += 2;
+    copy(p, value.p, value.n);
+    memcpy(p + value.n, "\r\n", 2);
+    w->n += name.n + value.n + 4;
 }
 
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value)
 {
-    size_t n = name.n + value.n + 4;
-    if (w->overflow || n > w->cap - w->n || name.n == 0 || !clean(name) || (value.n > 0 && !clean(value))) {
+    if (w->overflow || name.n + value.n + 4 > w->cap - w->n || name.n == 0 || !clean(name) || !clean(value)) {
         w->overflow = true;
         return;
     }
-    char *p = w->p + w->n;
-    memcpy(p, name.p, name.n);
-    p += name.n;
-    *p++ = ':';
-    *p++ = ' ';
-    if (value.n > 0)
-        memcpy(p, value.p, value.n);
-    p[value.n] = '\r';
-    p[value.n + 1] = '\n';
-    w->n += n;
+    put_header(w, name, value);
+}
+
+void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i)
+{
+    const struct la_http_header *h = &head->header[i];
+    if (w->overflow || (size_t)h->name_n + h->value_n + 4 > w->cap - w->n) {
+        w->overflow = true;
+        return;
+    }
+    put_header(w, la_http_name(head, i), la_http_value(head, i));
 }
 
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason)

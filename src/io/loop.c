@@ -38,7 +38,7 @@ struct la_loop {
     uint64_t armed; /* tick the ev_timer is set for; UINT64_MAX: none */
     uint64_t pending[LEVELS];
     struct la_list slot[LEVELS][SLOTS];
-    struct la_list ready, deferred;
+    struct la_list first, ready, deferred;
     bool timers_due;
     struct la_mailbox mailbox;
     void (*on_mail)(void *arg, struct la_mail *mail);
@@ -59,9 +59,9 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
     struct la_io *io = la_container(w, struct la_io, ev_);
-    io->events |= (revents & EV_READ ? LA_READ : 0) | (revents & EV_WRITE ? LA_WRITE : 0);
+    io->events |= (uint8_t)((revents & EV_READ ? LA_READ : 0) | (revents & EV_WRITE ? LA_WRITE : 0));
     if (la_list_empty(&io->ready))
-        la_list_push_front(&io->loop->ready, &io->ready);
+        la_list_push_front(io->first ? &io->loop->first : &io->loop->ready, &io->ready);
 }
 
 void la_io_init(struct la_io *io, struct la_loop *loop, int fd, void (*cb)(struct la_io *, int events))
@@ -71,6 +71,7 @@ void la_io_init(struct la_io *io, struct la_loop *loop, int fd, void (*cb)(struc
     io->loop = loop;
     la_list_init(&io->ready);
     io->events = 0;
+    io->first = false;
 }
 
 void la_io_want(struct la_io *io, int events)
@@ -244,20 +245,26 @@ static void run_timers(struct la_loop *l)
 
 /* ---- the turn ---- */
 
-/* libev tells of the events of one turn last to first. They were gathered front to front, so they run in the order in
- * which the kernel gave them: who came first is served first. */
-static void on_pending(struct ev_loop *loop)
+static void tell(struct la_list *ready)
 {
-    struct la_loop *l = ev_userdata(loop);
-    ev_invoke_pending(loop);
-    while (!la_list_empty(&l->ready)) {
-        struct la_io *io = la_list_first(&l->ready, struct la_io, ready);
+    while (!la_list_empty(ready)) {
+        struct la_io *io = la_list_first(ready, struct la_io, ready);
         int events = io->events & la_io_wanted(io);
         la_list_remove(&io->ready);
         io->events = 0;
         if (events)
             io->cb(io, events);
     }
+}
+
+/* libev tells of the events of one turn last to first. They were gathered front to front, so they run in the order in
+ * which the kernel gave them: who came first is served first. */
+static void on_pending(struct ev_loop *loop)
+{
+    struct la_loop *l = ev_userdata(loop);
+    ev_invoke_pending(loop);
+    tell(&l->first);
+    tell(&l->ready);
     if (l->timers_due)
         run_timers(l);
 }
@@ -329,6 +336,7 @@ struct la_loop *la_loop_new(void (*on_mail)(void *arg, struct la_mail *mail), vo
     for (unsigned i = 0; i < LEVELS * SLOTS; i++)
         la_list_init(&l->slot[0][0] + i);
     la_list_init(&l->deferred);
+    la_list_init(&l->first);
     la_list_init(&l->ready);
     ev_set_userdata(l->ev, l);
     ev_set_invoke_pending_cb(l->ev, on_pending);

@@ -13,7 +13,7 @@ void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f)
     const struct la_http_head *h = f->head;
     for (size_t i = 0; h && i < h->headers; i++)
         if (!h->header[i].hop && !is_framing(h->header[i].field) && !la_fields_dropped(f, i))
-            la_http_write_header(w, la_http_name(h, i), la_http_value(h, i));
+            la_http_write_parsed(w, h, i);
     for (unsigned i = 0; i < f->extras; i++)
         la_http_write_header(w, f->extra[i].name, f->extra[i].value);
 }

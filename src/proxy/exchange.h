@@ -69,6 +69,11 @@ extern const struct la_service la_exchange_service;
 /* request.c: makes the request for the server in p->request and encodes it. */
 enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route);
 /* response.c */
+/* Via: the version that the message came with, and who we are. */
+static inline struct la_slice la_via(unsigned minor)
+{
+    return minor ? LA_SLICE("1.1 lastack") : LA_SLICE("1.0 lastack");
+}
 void la_response_from_head(struct la_exchange *x, const struct la_http_head *h);
 void la_response_error(struct la_exchange *x, enum la_err e); /* answers on the turn */
 /* tunnel.c: client and connection become a tunnel; the exchange is logged when it ends. */

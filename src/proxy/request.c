@@ -41,17 +41,22 @@ static bool trusted(const struct la_conf *conf, const struct la_addr *peer)
 
 /* Room for the values that are made here; holds until the request is encoded. */
 struct made {
-    char xff[4096], forwarded[4096], via[32], peer[LA_ADDR_TEXT];
+    char xff[4096], forwarded[4096], peer[LA_ADDR_TEXT];
 };
 
 static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
 {
     const struct la_http_head *h = f->head;
-    struct la_slice before = trust ? joined(h, LA_FIELD_X_FORWARDED_FOR, m->xff, sizeof m->xff - LA_ADDR_TEXT)
+    struct la_slice before = trust ? joined(h, LA_FIELD_X_FORWARDED_FOR, m->xff, sizeof m->xff - LA_ADDR_TEXT - 2)
                                    : la_slice(m->xff, 0);
-    int n = snprintf(m->xff + before.n, sizeof m->xff - before.n, "%s%s", before.n ? ", " : "", m->peer);
+    struct la_slice peer = la_slice_str(m->peer), all = peer;
+    if (before.n) {
+        memcpy(m->xff + before.n, ", ", 2);
+        memcpy(m->xff + before.n + 2, peer.p, peer.n);
+        all = la_slice(m->xff, before.n + 2 + peer.n);
+    }
     drop_field(f, LA_FIELD_X_FORWARDED_FOR);
-    la_fields_add(f, LA_SLICE("X-Forwarded-For"), la_slice(m->xff, before.n + (size_t)n));
+    la_fields_add(f, LA_SLICE("X-Forwarded-For"), all);
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_PROTO) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
         la_fields_add(f, LA_SLICE("X-Forwarded-Proto"), LA_SLICE("http"));
@@ -141,8 +146,7 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
                  la_slice_ieq(head->upgrade, LA_SLICE("websocket"));
     r->upgrade = x->upgrade ? head->upgrade : la_slice(NULL, 0);
     forward(x, &r->fields, &m);
-    int n = snprintf(m.via, sizeof m.via, "1.%u lastack", head->minor);
-    la_fields_add(&r->fields, LA_SLICE("Via"), la_slice(m.via, (size_t)n));
+    la_fields_add(&r->fields, LA_SLICE("Via"), la_via(head->minor));
     configured(x, &r->fields);
 
     struct la_call *c = &x->call;

@@ -28,7 +28,7 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
     for (size_t i = 0; i < h->headers; i++) /* what servers say of themselves in our name is not passed on */
         if (h->header[i].field == LA_FIELD_PROXY_STATUS)
             la_fields_drop(&r->fields, i);
-    la_fields_add(&r->fields, LA_SLICE("Via"), h->minor ? LA_SLICE("1.1 lastack") : LA_SLICE("1.0 lastack"));
+    la_fields_add(&r->fields, LA_SLICE("Via"), la_via(h->minor));
     r->announce = h->has_length;
     r->length = h->announced_length;
     switch (h->framing) {

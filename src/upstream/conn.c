@@ -155,6 +155,7 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     c->on_check = on_check;
     c->check_arg = arg;
     la_stream_init(&c->stream, u->loop, fd, on_io);
+    c->stream.io.first = true;
     la_pool_add(&o->pool, &c->item, LA_CONN_DIALING, c->dial_ns);
     atomic_fetch_add(&o->pool.server->dialing, 1);
     if (!reserved && !on_check)
@@ -331,6 +332,8 @@ void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset)
         atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
     la_pool_remove(&o->pool, &c->item);
     la_stat_add(&o->pool.stats->closed[cause], 1);
+    if (cause == LA_CLOSE_UNEXPECTED_BYTES)
+        atomic_store_explicit(&o->pool.server->quiet, 0, memory_order_relaxed);
     if (la_stream_fd(&c->stream) >= 0) {
         if (reset)
             la_stream_reset(&c->stream);
@@ -374,6 +377,7 @@ static void on_arrival(struct la_note *note)
     c->item.in_pool = false;
     c->item.goodbye = false;
     la_stream_adopt(&c->stream, &n->conn.stream, u->loop, on_io);
+    c->stream.io.first = true;
     la_pool_add(&o->pool, &c->item, state, c->item.idle_ns);
     c->item.idle_ns = n->conn.item.idle_ns;
     if (n->conn.item.goodbye)

@@ -1,19 +1,25 @@
-/* dispatch.c: who gets what comes free: connections and places go to the oldest waiter of any worker, first in first out.
+/* dispatch.c: who gets what comes free: connections and places go to the oldest waiter of any worker, first
+ * in first out.
  *
- * Owns: the notes between workers about places and pokes. Never touches a socket but to peek; conn.c dials and closes.
+ * Owns: the notes between workers about places and pokes. Never touches a socket but to peek; conn.c dials
+ * and closes.
  *
- * A freed connection: the oldest waiter of any worker, own ones first while the oldest foreign one is less than 1 ms
- * older -> else idle. A freed place goes the same way to a waiter that no dial covers. waiting.c does what can be done for
- * those who wait.
+ * A freed connection: the oldest waiter of any worker, own ones first while the oldest foreign one is less
+ * than 1 ms older -> else idle. A freed place goes the same way to a waiter that no dial covers. waiting.c
+ * does what can be done for those who wait.
  *
- * No wake-up is lost: a waiter is published (sequentially consistent) before pools and budget are looked at once
- * more; a connection or place is put back before the slots are looked at once more. A slot that is served is claimed,
- * so that one waiter is not served twice by two workers; its owner publishes anew when the note arrives. */
+ * No wake-up is lost: a waiter is published (sequentially consistent) before pools and budget are looked at
+ * once more; a connection or place is put back before the slots are looked at once more. A slot that is
+ * served is claimed, so that one waiter is not served twice by two workers; its owner publishes anew when the
+ * note arrives. */
 #include "internal.h"
 
 #include <stdlib.h>
 
-#define MS 1000000ull
+#define MS        1000000ull
+#define LOOK_MS   10
+#define LOOK_EACH 16   /* requests of a connection */
+#define TRUSTED   4096 /* quiet looks */
 
 /* ---- giving a connection to a waiter ---- */
 
@@ -47,8 +53,29 @@ void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye)
     w->on_conn(w, c);
 }
 
-/* The pool's choice, made sure of: what the peek finds dead is ended here. NULL: none. However short it was idle, bytes
- * that came meanwhile and that the loop has not told of yet would be taken for the response. */
+/* Is it worth a system call to see whether a connection is still quiet? The loop tells of bytes and FINs on
+ * idle connections before anything else of its turn, so only what came since the turn began can be missed: a
+ * lost race for a request that must not be sent twice; bytes that nobody asked for, which would be taken for
+ * the response. A server earns the trust that it sends none, and is looked at now and then all the same. */
+static bool worth_a_look(const struct la_conn *c, bool replayable, uint64_t now)
+{
+    return !replayable || now - c->item.idle_ns >= LOOK_MS * MS || c->item.requests % LOOK_EACH == 0 ||
+           atomic_load_explicit(&c->outlet->pool.server->quiet, memory_order_relaxed) < TRUSTED;
+}
+
+/* 0: quiet; else as la_stream_peek says. */
+static int look(struct la_conn *c, bool replayable, uint64_t now)
+{
+    if (!worth_a_look(c, replayable, now))
+        return 0;
+    int seen = la_stream_peek(&c->stream);
+    _Atomic uint32_t *quiet = &c->outlet->pool.server->quiet;
+    if (seen == 0 && atomic_load_explicit(quiet, memory_order_relaxed) < TRUSTED)
+        atomic_fetch_add_explicit(quiet, 1, memory_order_relaxed);
+    return seen;
+}
+
+/* The pool's choice, made sure of: what the peek finds dead is ended here. NULL: none. */
 struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye)
 {
     uint64_t now = la_now_ns(o->branch->home);
@@ -57,7 +84,7 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
         if (p.item == NULL)
             return NULL;
         struct la_conn *c = la_container(p.item, struct la_conn, item);
-        int quiet = la_stream_peek(&c->stream);
+        int quiet = look(c, replayable, now);
         if (quiet == 0) {
             *goodbye = p.goodbye;
             return c;
@@ -92,8 +119,8 @@ static int foreign_oldest(const struct la_upstreams *u, struct la_cell *cells, b
     return best;
 }
 
-/* Hands c to a worker whose waiter is older than ours by more than a round trip. uncovered: only to one that no dial is
- * under way for. */
+/* Hands c to a worker whose waiter is older than ours by more than a round trip. uncovered: only to one that
+ * no dial is under way for. */
 static bool conn_to_foreign(struct la_conn *c, bool uncovered, uint64_t own_ns)
 {
     struct la_outlet *o = c->outlet;
@@ -141,8 +168,9 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
             la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
         return;
     }
-    /* A freed connection is idle while it looks for a waiter: only idle ones change hands. A new one was dialed for a
-     * waiter of ours; it passes by those that have a dial of their own, or one dial would make another superfluous. */
+    /* A freed connection is idle while it looks for a waiter: only idle ones change hands. A new one was
+     * dialed for a waiter of ours; it passes by those that have a dial of their own, or one dial would make
+     * another superfluous. */
     bool dialed = c->item.state == LA_CONN_DIALING;
     if (c->item.state != LA_CONN_IDLE)
         la_conn_set_idle(c);
