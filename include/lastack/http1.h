@@ -30,6 +30,7 @@ enum la_http_field {
 #undef X
     LA_FIELD_COUNT
 };
+#define LA_FIELD_BIT(id) (UINT64_C(1) << LA_FIELD_##id) /* in la_http_head.present */
 enum la_http_field la_http_field_find(struct la_slice name); /* any case */
 
 enum la_http_method {

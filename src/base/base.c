@@ -21,7 +21,7 @@ static unsigned char lower(char c)
 bool la_slice_ieq_same_n(struct la_slice a, struct la_slice b)
 {
     for (size_t i = 0; i < a.n; i++)
-        if (lower(a.p[i]) != lower(b.p[i]))
+        if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
             return false;
     return true;
 }

@@ -103,19 +103,23 @@ static inline const char *la_char_skip_visible(const char *p, const char *end)
         p++;
     return p;
 }
-/* No control character among the n bytes at p? Words from both ends, overlapping in the middle. */
-static inline bool la_char_all_visible(const char *p, size_t n)
+/* No control character among the n bytes at p? What lies before p, from `from` on, may be loaded along. */
+static inline bool la_char_all_visible(const char *p, size_t n, const char *from)
 {
-    if (n >= 8) {
-        uint64_t hit = la_char_controls(la_char_load8(p + n - 8));
-        for (size_t i = 0; i + 8 < n; i += 8)
-            hit |= la_char_controls(la_char_load8(p + i));
-        return hit == 0;
+#ifdef __SSE2__
+    const char *end = p + n;
+    unsigned hit = 0;
+    for (; end - p >= 16; p += 16)
+        hit |= la_char_controls16(p);
+    if (p < end && end - from >= 16) {
+        hit |= la_char_controls16(end - 16) >> (16 - (end - p));
+        p = end;
     }
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
-            return false;
-    return true;
+    return hit == 0 && la_char_skip_visible(p, end) == end;
+#else
+    (void)from;
+    return la_char_skip_visible(p, p + n) == p + n;
+#endif
 }
 /* The first ':' among the sixteen bytes at p, or NULL. */
 static inline const char *la_char_find_colon16(const char *p)

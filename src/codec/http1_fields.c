@@ -90,7 +90,7 @@ enum la_http_field la_http_field_find(struct la_slice name)
     if (name.n > LONGEST)
         return LA_FIELD_OTHER;
     for (unsigned i = start[name.n]; i < start[name.n + 1]; i++)
-        if (same_folded(name.p, table[i].name, name.n))
+        if ((name.p[0] | 0x20) == table[i].name[0] && same_folded(name.p, table[i].name, name.n))
             return (enum la_http_field)table[i].field;
     return LA_FIELD_OTHER;
 }

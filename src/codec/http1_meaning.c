@@ -140,6 +140,14 @@ static bool read_connection(struct la_http_head *head, struct la_slice value, bo
                             unsigned *named)
 {
     struct la_slice option;
+    if (la_slice_ieq(value, LA_SLICE("close"))) { /* most fields hold one of these two alone */
+        head->close_said = true;
+        return true;
+    }
+    if (la_slice_ieq(value, LA_SLICE("keep-alive"))) {
+        *keep_alive = true;
+        return true;
+    }
     while (la_http_list_next(&value, &option)) {
         if (!la_http_is_token(option))
             return false;

@@ -7,8 +7,6 @@
 
 #include "lastack/http1.h"
 
-#define LA_FIELD_BIT(id) (UINT64_C(1) << LA_FIELD_##id)
-
 /* The field section and its empty line, from *at; p is the start of the message. Fills head->header,
  * ->headers and
  * ->present, and *repeated (bits of the fields seen more than once). DONE: *at is behind the empty line.

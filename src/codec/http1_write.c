@@ -49,10 +49,11 @@ void la_http_write_u64(struct la_http_writer *w, uint64_t v)
 
 static bool clean(struct la_slice s)
 {
-    return la_char_all_visible(s.p, s.n) || la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
+    return la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
 }
 
-static void put_header(struct la_http_writer *w, struct la_slice name, struct la_slice value)
+/* A header line, whose room was made sure of; w->n stays. Returns the line's size. */
+static size_t put_header(struct la_http_writer *w, struct la_slice name, struct la_slice value)
 {
     char *p = w->p + w->n;
     copy(p, name.p, name.n);
@@ -61,16 +62,21 @@ static void put_header(struct la_http_writer *w, struct la_slice name, struct la
     p += 2;
     copy(p, value.p, value.n);
     memcpy(p + value.n, "\r\n", 2);
-    w->n += name.n + value.n + 4;
+    return name.n + value.n + 4;
 }
 
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value)
 {
-    if (w->overflow || name.n + value.n + 4 > w->cap - w->n || name.n == 0 || !clean(name) || !clean(value)) {
+    if (w->overflow || name.n + value.n + 4 > w->cap - w->n || name.n == 0) {
         w->overflow = true;
         return;
     }
-    put_header(w, name, value);
+    size_t n = put_header(w, name, value);
+    /* Judged where it lies now, at once; an HTAB in the value makes it worth the closer look. */
+    if (!la_char_all_visible(w->p + w->n, n - 2, w->p) && (!clean(name) || !clean(value)))
+        w->overflow = true;
+    else
+        w->n += n;
 }
 
 void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i)
@@ -80,7 +86,7 @@ void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *h
         w->overflow = true;
         return;
     }
-    put_header(w, la_http_name(head, i), la_http_value(head, i));
+    w->n += put_header(w, la_http_name(head, i), la_http_value(head, i));
 }
 
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason)
@@ -98,8 +104,7 @@ void la_http_write_status(struct la_http_writer *w, int status, struct la_slice 
 
 void la_http_write_request_line(struct la_http_writer *w, struct la_slice method, struct la_slice target)
 {
-    if (!la_http_is_token(method) || target.n == 0 || !clean(target) ||
-        memchr(target.p, ' ', target.n) != NULL) {
+    if (!la_http_is_token(method) || target.n == 0 || !clean(target) || memchr(target.p, ' ', target.n) != NULL) {
         w->overflow = true;
         return;
     }

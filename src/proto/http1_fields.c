@@ -2,17 +2,15 @@
 #include "http1.h"
 
 /* Written by the framing code, or by nobody. */
-static bool is_framing(uint8_t field)
-{
-    return field == LA_FIELD_CONTENT_LENGTH || field == LA_FIELD_TRANSFER_ENCODING || field == LA_FIELD_CONNECTION ||
-           field == LA_FIELD_HOST || field == LA_FIELD_EXPECT || field == LA_FIELD_UPGRADE;
-}
+static const uint64_t framing = LA_FIELD_BIT(CONTENT_LENGTH) | LA_FIELD_BIT(TRANSFER_ENCODING) |
+                                LA_FIELD_BIT(CONNECTION) | LA_FIELD_BIT(HOST) | LA_FIELD_BIT(EXPECT) |
+                                LA_FIELD_BIT(UPGRADE);
 
 void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f)
 {
     const struct la_http_head *h = f->head;
     for (size_t i = 0; h && i < h->headers; i++)
-        if (!h->header[i].hop && !is_framing(h->header[i].field) && !la_fields_dropped(f, i))
+        if (!h->header[i].hop && (framing >> h->header[i].field & 1) == 0 && !la_fields_dropped(f, i))
             la_http_write_parsed(w, h, i);
     for (unsigned i = 0; i < f->extras; i++)
         la_http_write_header(w, f->extra[i].name, f->extra[i].value);

@@ -26,6 +26,8 @@ static struct la_slice joined(const struct la_http_head *h, enum la_http_field f
 
 static void drop_field(struct la_fields *f, enum la_http_field field)
 {
+    if ((f->head->present >> field & 1) == 0)
+        return;
     for (size_t i = 0; i < f->head->headers; i++)
         if (f->head->header[i].field == field)
             la_fields_drop(f, i);
