@@ -2,7 +2,8 @@
 # Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need.
 set -u
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev iproute2"
-TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml curl nginx-light apache2 iproute2 strace procps"
+TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml curl nginx-light apache2 iproute2 strace procps slowhttptest \
+    nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
 case "${1:-}" in
 build) wanted=$BUILD ;;
 tests) wanted=$TESTS ;;
@@ -25,5 +26,6 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     chmod +x /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
-apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 ||
-    { apt-get update -q && apt-get install -y -q --no-install-recommends $missing; }
+# Another apt-get may be at work (a fresh machine that updates itself): wait for it.
+install() { apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $missing; }
+install >/dev/null 2>&1 || { apt-get update -q && install; }

@@ -1,14 +1,15 @@
-/* exchange.c: one request and its response as the proxy carries it: from the routed head to the log line. relay.c has the
- * call's side.
+/* exchange.c: one request and its response as the proxy carries it: from the routed head to the log line.
+ * relay.c has the call's side.
  *
  * Owns: the exchange, its buffered request body. Never: a client's bytes (proto's turn), a server's
  * (proto's call), who gets a connection (upstream).
  *
- * Good path: request -> route -> (body buffered) -> acquire -> call -> head, body, end relayed -> done -> logged, freed.
+ * Good path: request -> route -> (body buffered) -> acquire -> call -> head, body, end relayed -> done ->
+ * logged, freed.
  *
- * What can fail: before the response has begun every failure becomes an answer of our own, with its cause; after that the
- * client is shown that the response is incomplete. A client that leaves: its place in the line goes with it. One
- * thread. */
+ * What can fail: before the response has begun every failure becomes an answer of our own, with its cause;
+ * after that the client is shown that the response is incomplete. A client that leaves: its place in the line
+ * goes with it. One thread. */
 #include "exchange.h"
 
 #include <stdio.h>
@@ -89,7 +90,8 @@ void la_exchange_free(struct la_exchange *x)
         p->on_idle(p);
 }
 
-static void log_once(struct la_exchange *x)
+/* Once. What it says of the request lies in the client's buffer, which may go after this. */
+void la_exchange_log(struct la_exchange *x)
 {
     if (x->logged)
         return;
@@ -119,6 +121,7 @@ static void log_once(struct la_exchange *x)
             la_stat_add(&x->proxy->stats->error[x->error], 1);
     }
     la_access_log_write(x->proxy->log, x);
+    x->method = x->target = x->host = x->agent = x->referer = la_slice(NULL, 0);
 }
 
 /* A request for an upgrade holds one of pool.tunnels from before it is sent. */
@@ -144,7 +147,7 @@ void la_exchange_over(struct la_exchange *x)
 {
     if (x->state == LA_X_OVER)
         return;
-    log_once(x);
+    la_exchange_log(x);
     la_exchange_release_tunnel(x);
     x->state = LA_X_OVER;
     la_list_remove(&x->late_node);
@@ -438,8 +441,8 @@ void la_exchange_kill(struct la_exchange *x)
 
 /* ---- the client's side ---- */
 
-/* The client left. What the server is doing for it is read off if that is cheap: a reset would lose a connection, and
- * our FIN would leave a port in TIME_WAIT. */
+/* The client left. What the server is doing for it is read off if that is cheap: a reset would lose a
+ * connection, and our FIN would leave a port in TIME_WAIT. */
 static void on_gone(struct la_turn *t, enum la_err e)
 {
     struct la_exchange *x = la_exchange_of_turn(t);
@@ -452,8 +455,7 @@ static void on_gone(struct la_turn *t, enum la_err e)
         la_exchange_over(x);
         return;
     }
-    log_once(x);
-    x->method = x->target = x->host = x->agent = x->referer = la_slice(NULL, 0);
+    la_exchange_log(x);
     x->state = LA_X_ABORTED;
     la_relay_client_left(x);
 }

@@ -90,6 +90,7 @@ void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause); /* rese
 void la_exchange_acquire(struct la_exchange *x); /* gets it a connection, or into the line for one */
 /* Answers with an error of our own; when the response has begun the client is shown that it ends early. */
 void la_exchange_fail(struct la_exchange *x, enum la_err e);
+void la_exchange_log(struct la_exchange *x); /* before the client's buffer goes */
 void la_exchange_release_tunnel(struct la_exchange *x);
 void la_exchange_free(struct la_exchange *x); /* when no callback of its call is on the stack any more */
 void la_exchange_over(struct la_exchange *x); /* logs, lets go of everything, frees */

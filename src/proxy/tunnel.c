@@ -1,5 +1,5 @@
-/* tunnel.c: after a 101: bytes both ways between a client and a server, until both have said FIN or either is silent for
- * timeouts.tunnel. The connection has left the pool and holds its place.
+/* tunnel.c: after a 101: bytes both ways between a client and a server, until both have said FIN or either is
+ * silent for timeouts.tunnel. The connection has left the pool and holds its place.
  *
  * Owns: the client's socket, the connection, one buffer each way. One thread. */
 #include "exchange.h"
@@ -8,7 +8,7 @@
 
 struct way { /* one direction */
     struct la_buf *buf;
-    uint32_t at;    /* buf->p[at..n) is unsent */
+    uint32_t at; /* buf->p[at..n) is unsent */
     bool fin_read, fin_sent;
 };
 
@@ -17,6 +17,7 @@ struct tunnel {
     struct la_client *client;
     struct la_conn *conn;
     struct way up, down; /* to the server, to the client */
+    bool server_first;   /* its FIN came while the client still had something to say */
     struct la_timer timer;
 };
 
@@ -32,49 +33,51 @@ static void tunnel_end(struct tunnel *t, bool reset, bool by_backend)
     la_timer_stop(&t->timer);
     la_buf_put(env, &t->up.buf);
     la_buf_put(env, &t->down.buf);
-    la_client_end(t->client, reset);
     x->backend_ns += la_loop_now_ns(env->loop) - x->begun_ns;
+    la_exchange_log(x);
+    la_client_end(t->client, reset);
     bool gone = t->up.fin_sent && t->down.fin_read && !reset;
-    la_conn_release(&t->conn, gone ? LA_GONE : LA_RESET, by_backend ? LA_CLOSE_BACKEND_TUNNEL : LA_CLOSE_PROXY_TUNNEL);
+    la_conn_release(&t->conn, gone ? LA_GONE : LA_RESET,
+                    by_backend ? LA_CLOSE_BACKEND_TUNNEL : LA_CLOSE_PROXY_TUNNEL);
     x->tunnel = NULL;
     free(t);
     la_exchange_over(x);
 }
 
-/* Moves bytes one way: false when the tunnel has to end. */
-static bool move(struct way *w, struct la_stream *from, struct la_stream *to, uint64_t *bytes)
+/* Moves bytes one way. Returns the stream that is broken, so that the tunnel has to end; NULL: fine. */
+static struct la_stream *move(struct way *w, struct la_stream *from, struct la_stream *to, uint64_t *bytes)
 {
     for (int rounds = 0; rounds < 4; rounds++) {
         if (w->at < w->buf->n) {
             struct iovec v = {w->buf->p + w->at, w->buf->n - w->at};
             ssize_t n = la_stream_send(to, &v, 1, false);
             if (n == LA_STREAM_FAIL)
-                return false;
+                return to;
             if (n == LA_STREAM_AGAIN)
-                return true;
+                return NULL;
             w->at += (uint32_t)n;
             *bytes += (uint64_t)n;
             if (w->at < w->buf->n)
-                return true;
+                return NULL;
         }
         w->at = w->buf->n = 0;
         if (w->fin_read) {
             if (!w->fin_sent)
                 la_stream_shutdown(to);
             w->fin_sent = true;
-            return true;
+            return NULL;
         }
         ssize_t n = la_stream_recv(from, w->buf->p, w->buf->cap);
         if (n == LA_STREAM_FAIL)
-            return false;
+            return from;
         if (n == LA_STREAM_AGAIN)
-            return true;
+            return NULL;
         if (n == 0)
             w->fin_read = true;
         else
             w->buf->n = (uint32_t)n;
     }
-    return true;
+    return NULL;
 }
 
 static int wants(const struct way *reads, const struct way *writes)
@@ -88,18 +91,22 @@ static void run(struct tunnel *t)
 {
     struct la_exchange *x = t->x;
     uint64_t up = 0, down = 0;
-    bool fine = move(&t->up, &t->client->stream, &t->conn->stream, &up) &&
-                move(&t->down, &t->conn->stream, &t->client->stream, &down);
+    struct la_stream *client = &t->client->stream, *server = &t->conn->stream;
+    struct la_stream *broken = move(&t->up, client, server, &up);
+    if (broken == NULL)
+        broken = move(&t->down, server, client, &down);
+    if (t->down.fin_read && !t->up.fin_read)
+        t->server_first = true;
     x->turn.body_bytes += up;
     x->turn.sent_bytes += down;
     la_stat_add(&x->branch->stats->bytes_out, up);
     la_stat_add(&x->branch->stats->bytes_in, down);
-    if (!fine || (t->up.fin_sent && t->down.fin_sent)) {
-        tunnel_end(t, !fine, t->down.fin_read && !t->up.fin_read);
+    if (broken || (t->up.fin_sent && t->down.fin_sent)) {
+        tunnel_end(t, broken != NULL, t->server_first || broken == server);
         return;
     }
-    la_io_want(&t->client->stream.io, wants(&t->up, &t->down));
-    la_io_want(&t->conn->stream.io, wants(&t->down, &t->up));
+    la_io_want(&client->io, wants(&t->up, &t->down));
+    la_io_want(&server->io, wants(&t->down, &t->up));
     la_timer_set(&t->timer, x->conf->timeouts.tunnel_ms);
 }
 
