@@ -492,7 +492,7 @@ static void read_response(struct la_call *c)
         if (!take_bytes(c, (size_t)n))
             return;
         c->on->flush(c);
-        if (c->conn && c->head_done && !la_timer_is_set(&c->timer))
+        if (c->conn && c->head_done && !c->paused && !la_timer_is_set(&c->timer))
             set_progress(c, c->response_ms);
         if ((size_t)n < most)
             return;
