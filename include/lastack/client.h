@@ -131,7 +131,7 @@ void la_turn_send(struct la_turn *t, struct la_slice piece);
 void la_turn_end(struct la_turn *t, struct la_slice trailers);
 void la_turn_flush(struct la_turn *t);
 /* Bytes that may be sent before the response is stuck; 0: wait for room. */
-size_t la_turn_room(const struct la_turn *t);
+size_t la_turn_room(struct la_turn *t);
 /* There is no room: `room` is called when there is. May end in `gone`. */
 void la_turn_wait_for_room(struct la_turn *t);
 /* The response cannot be completed: the client must see that. */

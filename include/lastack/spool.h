@@ -50,6 +50,10 @@ void la_spool_free(struct la_spool **s);
 /* How many bytes may be written now: 0 means wait for on_ready, which also comes when consuming made room. With keep and a bounded
  * file 0 may be final: nothing is ever given back. */
 size_t la_spool_room(const struct la_spool *s);
+/* The same for a writer that would rather wait than fail: how many bytes may be written now without asking limits.disk again. What
+ * they need of it is taken here and stays this spool's until they are written or its memory has room again. 0: ask again when the reader
+ * has got further. */
+size_t la_spool_claim(struct la_spool *s);
 /* Takes all n bytes (n <= la_spool_room) or fails and takes none: LA_MEMORY or LA_DISK (a bound is reached: may be tried again later),
  * LA_DISK with la_spool_error set (the disk failed: broken for good). */
 enum la_err la_spool_write(struct la_spool *s, const void *p, size_t n);

@@ -45,6 +45,7 @@ struct la_spool {
     struct la_spool_file *file;                /* NULL: only head is in use */
     uint64_t file_begin, file_end, file_freed; /* positions in the stream */
     struct la_chunk *flight, *tail, *cache;
+    uint64_t claimed; /* of limits.disk, for the next tail */
     bool fetching;
 };
 
@@ -179,7 +180,15 @@ static uint64_t tail_cap(const struct la_spool *s, const struct la_spool_file *f
 
 static uint64_t file_room(const struct la_spool *s)
 {
-    return s->tail ? s->tail->cap - s->tail->n : tail_cap(s, s->file);
+    if (s->tail)
+        return s->tail->cap - s->tail->n;
+    return s->claimed ? s->claimed : tail_cap(s, s->file);
+}
+
+static void unclaim(struct la_spool *s)
+{
+    la_bounds_give_disk(s->conf.bounds, s->claimed);
+    s->claimed = 0;
 }
 
 static void leave_file(struct la_spool *s)
@@ -270,7 +279,7 @@ static enum la_err tail_reserve(struct la_spool *s, struct la_spool_file **file,
     if (*file == NULL &&
         (*file = la_spool_file_new(s->conf.loop, s->conf.filer, b, s->conf.dir, on_transfer, s)) == NULL)
         return LA_MEMORY;
-    uint64_t cap = s->tail ? s->tail->cap : tail_cap(s, *file), has = s->tail ? s->tail->n : 0;
+    uint64_t has = s->tail ? s->tail->n : 0, cap = has + file_room(s);
     /* The block for reading back is there before anything leaves memory. */
     if (has + n == cap && s->cache == NULL && !s->fetching && (s->cache = la_chunk_new(b, BLOCK)) == NULL)
         return LA_MEMORY;
@@ -279,7 +288,10 @@ static enum la_err tail_reserve(struct la_spool *s, struct la_spool_file **file,
     struct la_chunk *c = la_chunk_new(b, cap);
     if (c == NULL)
         return LA_MEMORY;
-    if (!la_spool_file_reserve(*file, cap)) {
+    if (s->claimed) {
+        la_spool_file_add(*file, cap);
+        s->claimed = 0;
+    } else if (!la_spool_file_reserve(*file, cap)) {
         la_chunk_free(b, &c);
         return LA_DISK;
     }
@@ -292,6 +304,16 @@ static enum la_err tail_reserve(struct la_spool *s, struct la_spool_file **file,
 size_t la_spool_room(const struct la_spool *s)
 {
     return s->err ? 0 : head_room(s) + file_room(s);
+}
+
+size_t la_spool_claim(struct la_spool *s)
+{
+    if (s->err)
+        return 0;
+    uint64_t head = head_room(s), cap = tail_cap(s, s->file);
+    if (head < BLOCK && s->tail == NULL && s->claimed == 0 && la_bounds_take_disk(s->conf.bounds, cap))
+        s->claimed = cap;
+    return head + (s->tail || s->claimed ? file_room(s) : 0);
 }
 
 enum la_err la_spool_write(struct la_spool *s, const void *p, size_t n)
@@ -383,6 +405,8 @@ void la_spool_consume(struct la_spool *s, size_t n)
         return;
     head_trim(s);
     maybe_leave_file(s);
+    if (s->claimed && head_room(s) >= BLOCK)
+        unclaim(s);
     if (room == 0 && la_spool_room(s) > 0)
         la_loop_defer(s->conf.loop, &s->idle);
 }
@@ -423,6 +447,7 @@ void la_spool_free(struct la_spool **spool)
     if (s->file)
         leave_file(s);
     la_chunk_free(b, &s->cache);
+    unclaim(s);
     free(s);
     la_bounds_give_memory(b, sizeof *s);
 }

@@ -230,11 +230,16 @@ struct la_spool_file *la_spool_file_new(struct la_loop *loop, struct la_filer *f
     return f;
 }
 
+void la_spool_file_add(struct la_spool_file *f, uint64_t n)
+{
+    f->reserved += n;
+}
+
 bool la_spool_file_reserve(struct la_spool_file *f, uint64_t n)
 {
     if (!la_bounds_take_disk(f->bounds, n))
         return false;
-    f->reserved += n;
+    la_spool_file_add(f, n);
     return true;
 }
 

@@ -27,6 +27,8 @@ struct la_spool_file *la_spool_file_new(struct la_loop *loop, struct la_filer *f
                                         struct la_bounds *bounds, const char *dir, la_spool_file_done *done,
                                         void *arg);
 /* Charges n more bytes of file to limits.disk. */
+/* The same, of room that the caller has taken already. */
+void la_spool_file_add(struct la_spool_file *f, uint64_t n);
 bool la_spool_file_reserve(struct la_spool_file *f, uint64_t n);
 void la_spool_file_release(struct la_spool_file *f, uint64_t n); /* some of it was not needed */
 uint64_t la_spool_file_reserved(const struct la_spool_file *f);

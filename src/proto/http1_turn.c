@@ -3,8 +3,9 @@
  * Owns: the turn's buffers (head, trailer, spool). Pieces are gathered and written with one system call by
  * la_turn_flush; what the client does not take is copied to the spool, in memory first and then in a file.
  *
- * Good path: la_turn_respond, la_turn_send, la_turn_end -> one sendmsg -> la_client_turn_over. When the connection ends
- * after it, the last bytes go out with MSG_MORE, so that they and the FIN leave in one segment. One thread. */
+ * Good path: la_turn_respond, la_turn_send, la_turn_end -> one sendmsg -> la_client_turn_over. When the
+ * connection ends after it, the last bytes go out with MSG_MORE, so that they and the FIN leave in one
+ * segment. One thread. */
 #include "http1.h"
 
 #define OVERHEAD 8448u /* what framing and trailers may add to a read of response bytes */
@@ -48,7 +49,8 @@ void la_turn_init(struct la_turn *t, struct la_client *c, const struct la_http_h
     if (!t->body_done) {
         if (head->framing == LA_FRAMING_CHUNKED)
             t->trailer = la_buf_get(env, false); /* NULL: trailers are dropped */
-        la_http_body_init(&t->body, head, t->trailer ? t->trailer->p : NULL, t->trailer ? t->trailer->cap : 0);
+        la_http_body_init(&t->body, head, t->trailer ? t->trailer->p : NULL,
+                          t->trailer ? t->trailer->cap : 0);
         if (t->body.done) { /* Content-Length: 0 */
             t->body_done = true;
             c->state = LA_CLIENT_TURN;
@@ -215,11 +217,11 @@ void la_turn_on_writable(struct la_turn *t)
     }
 }
 
-size_t la_turn_room(const struct la_turn *t)
+size_t la_turn_room(struct la_turn *t)
 {
     if (t->spool == NULL || t->client == NULL)
         return t->spool_conf.mem_bytes;
-    size_t room = la_spool_room(t->spool);
+    size_t room = la_spool_claim(t->spool);
     return room > OVERHEAD ? room - OVERHEAD : 0;
 }
 

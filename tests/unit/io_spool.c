@@ -68,11 +68,14 @@ static void on_ready(void *arg)
 static void act_write(struct actor *a)
 {
     static _Thread_local char buf[200000];
-    size_t room = la_spool_room(a->s), most = a->total - a->written;
+    bool claim = la_random(&a->state) % 2;
+    size_t room = claim ? la_spool_claim(a->s) : la_spool_room(a->s), most = a->total - a->written;
     if (room < most)
         most = room;
     if (most > sizeof buf)
         most = sizeof buf;
+    if (claim && room == 0 && la_spool_room(a->s) > 0)
+        a->hurdles++; /* limits.disk; only a reader's progress would wake us */
     if (most == 0)
         return;
     size_t n = la_random(&a->state) % 4 ? most : 1 + la_random(&a->state) % most;
@@ -82,7 +85,7 @@ static void act_write(struct actor *a)
     if (e == LA_OK) {
         a->written += n;
     } else {
-        la_assert(e == LA_MEMORY || e == LA_DISK);
+        la_assert(e == LA_MEMORY || (e == LA_DISK && !claim));
         a->hurdles++;
     }
 }
@@ -164,7 +167,11 @@ static void start(struct actor *a, struct world *w, const struct la_spool_conf *
     a->turn.to = a;
     a->bounds = conf->bounds;
     a->s = la_spool_new(conf, on_ready, a);
-    la_assert(a->s != NULL);
+    if (a->s == NULL) { /* the others have all the memory */
+        la_assert(atomic_load(&conf->bounds->memory_max) != UINT64_MAX);
+        w->broken++;
+        return;
+    }
     w->actors++;
     turn(a);
 }
@@ -206,7 +213,8 @@ static void *run_crowd(void *arg)
         start(&a[i], &w, &conf, la_random(&state), 1 + la_random(&state) % most);
         a[i].may_free = c->may_free;
     }
-    la_loop_run(w.loop);
+    if (w.actors > 0)
+        la_loop_run(w.loop);
     c->finished += w.finished;
     c->broken += w.broken;
     c->given_up += w.given_up;
@@ -342,6 +350,35 @@ static void disk_limit(void)
     lone_end(&t);
 }
 
+/* What was claimed is there when it is written, whoever else wants it; a claim that is not used comes back.
+ */
+static void disk_claim(void)
+{
+    struct lone t;
+    lone_begin(&t, 100000, UINT64_MAX, false, "/tmp");
+    t.bounds.disk_max = 65536 + 10;
+    CHECK_EQ(la_spool_claim(t.s), 100000); /* memory is enough for now */
+    CHECK_EQ(t.bounds.disk_used, 0);
+    CHECK_EQ(la_spool_write(t.s, block, 50000), LA_OK);
+    CHECK_EQ(la_spool_claim(t.s), 50000 + 65536);
+    CHECK_EQ(la_spool_claim(t.s), 50000 + 65536);
+    CHECK_EQ(t.bounds.disk_used, 65536);
+    la_spool_consume(t.s, 50000); /* memory has room again */
+    CHECK_EQ(t.bounds.disk_used, 0);
+    CHECK_EQ(la_spool_write(t.s, block, 65536), LA_OK);
+    CHECK(la_bounds_take_disk(&t.bounds, 11)); /* somebody else */
+    CHECK_EQ(la_spool_claim(t.s), 34464);
+    la_bounds_give_disk(&t.bounds, 11);
+    CHECK_EQ(la_spool_claim(t.s), 34464 + 65536);
+    CHECK(!la_bounds_take_disk(&t.bounds, 11));
+    CHECK_EQ(la_spool_write(t.s, block, 34464 + 10), LA_OK);
+    CHECK_EQ(la_spool_claim(t.s), 65526);
+    lone_end(&t);
+    lone_begin(&t, 10, UINT64_MAX, false, "/tmp");
+    CHECK_EQ(la_spool_claim(t.s), 10 + 65536);
+    lone_end(&t); /* unused */
+}
+
 static void memory_limit(void)
 {
     struct lone t;
@@ -457,6 +494,7 @@ int main(int argc, char **argv)
     memory_only();
     no_directory();
     disk_limit();
+    disk_claim();
     memory_limit();
     file_limit();
     push();

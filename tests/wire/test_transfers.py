@@ -256,7 +256,7 @@ def test_a_response_over_its_bound_waits_for_its_client(run, digests, bound):
 def test_many_slow_readers_share_limits_disk(run):
     """More than fits is wanted by all of them together: each gets its response, at its own pace."""
     store = run.own(Store(run.folder("store")))
-    size, count = 3 * MIB, 12
+    size, count = 12 * MIB, 6  # more than what the kernel keeps for a socket
     p, port = run.front([store], pool={"max": 32}, buffer={"response": "64KiB", "dir": run.folder("spool")}, limits={"disk": "4MiB"})
     want = pattern.digest(size)
     clients = [raw.Client(port, timeout=60 * SLOW, receive_buffer=8192) for _ in range(count)]
