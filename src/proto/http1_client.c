@@ -14,7 +14,8 @@
 
 #include <unistd.h>
 
-#define LINGER_MS 2000
+#define LINGER_SILENCE_MS 2000 /* silent for so long: it has read its answer, or never will */
+#define LINGER_MS 30000        /* and one that goes on sending holds us no longer than this */
 #define READS_AT_ONCE 4 /* then others get their turn */
 
 static void on_io(struct la_io *io, int events);
@@ -141,7 +142,8 @@ static void finish(struct la_client *c, bool quick)
     la_stream_shutdown(&c->stream);
     la_buf_put(c->front->env, &c->in);
     c->state = LA_CLIENT_LINGER;
-    la_timer_set(&c->timer, LINGER_MS);
+    c->since_ns = la_loop_now_ns(c->front->env->loop);
+    la_timer_set(&c->timer, LINGER_SILENCE_MS);
     la_io_want(&c->stream.io, LA_READ);
 }
 
@@ -411,18 +413,29 @@ static void read_early(struct la_client *c)
     la_client_gone(c, LA_CLIENT_GONE);
 }
 
+/* Bytes came: it has not read its answer yet. */
+static void linger_on(struct la_client *c)
+{
+    uint64_t ms = ms_since(c, c->since_ns);
+    if (ms >= LINGER_MS)
+        end(c, false);
+    else
+        la_timer_set(&c->timer, la_min64(LINGER_SILENCE_MS, LINGER_MS - ms));
+}
+
 static void read_linger(struct la_client *c)
 {
     struct la_env *env = c->front->env;
     for (int reads = 0; reads < READS_AT_ONCE; reads++) {
         ssize_t n = la_stream_recv(&c->stream, env->scratch, LA_SCRATCH_BYTES);
         if (n == LA_STREAM_AGAIN)
-            return;
+            break;
         if (n <= 0) {
             end(c, false);
             return;
         }
     }
+    linger_on(c);
 }
 
 /* Between turns: parse what is there, read what has come, until it would block. */
