@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.dont_write_bytecode = True
 
-from harness import netns, peers, proxy, raw, servers  # noqa: E402
+from harness import cases, netns, peers, proxy, raw, servers  # noqa: E402
 from harness.wait import until  # noqa: E402
 
 
@@ -83,6 +83,16 @@ def run(tmp_path):
         r.close()
 
 
+@pytest.fixture(scope="module")
+def module_run(tmp_path_factory):
+    """The same for what all tests of a file share."""
+    r = Run(tmp_path_factory.mktemp("module"))
+    try:
+        yield r
+    finally:
+        r.close()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left():
     yield
@@ -95,6 +105,11 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     return f"proxy: {proxy.BIN} ({proxy.KIND}); scale: {'full' if os.environ.get('LASTACK_FULL') == '1' else 'small'}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in cases.TALLY.lines():
+        terminalreporter.write_line(f"http cases: {line}")
 
 
 @pytest.hookimpl(hookwrapper=True)

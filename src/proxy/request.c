@@ -1,7 +1,8 @@
-/* request.c: the request as the server gets it: the client's fields less what belongs to one hop or is not to be
- * believed, plus who forwarded it (X-Forwarded-*, Forwarded, Via) and what the configuration sets.
+/* request.c: the request as the server gets it: the client's fields less what belongs to one hop or is not to
+ * be believed, plus who forwarded it (X-Forwarded-*, Forwarded, Via) and what the configuration sets.
  *
- * Fields are added after hop-by-hop removal, so that `Connection: X-Forwarded-For` removes nothing of ours. */
+ * Fields are added after hop-by-hop removal, so that `Connection: X-Forwarded-For` removes nothing of ours.
+ */
 #include "exchange.h"
 
 #include <stdio.h>
@@ -72,13 +73,15 @@ static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool tru
 
 static void add_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
 {
-    struct la_slice before = trust ? joined(f->head, LA_FIELD_FORWARDED, m->forwarded, sizeof m->forwarded - 1024)
-                                   : la_slice(m->forwarded, 0);
+    struct la_slice before =
+        trust ? joined(f->head, LA_FIELD_FORWARDED, m->forwarded, sizeof m->forwarded - 1024)
+              : la_slice(m->forwarded, 0);
     bool v6 = la_addr_family(&x->peer) == AF_INET6, ip = v6 || la_addr_family(&x->peer) == AF_INET;
     size_t host_n = la_min64(x->host.n, 512);
-    int n = snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%.*s%s",
-                     before.n ? ", " : "", v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "",
-                     host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
+    int n =
+        snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%.*s%s",
+                 before.n ? ", " : "", v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "",
+                 host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
     drop_field(f, LA_FIELD_FORWARDED);
     la_fields_add(f, LA_SLICE("Forwarded"), la_slice(m->forwarded, before.n + (size_t)n));
 }
@@ -123,7 +126,32 @@ static void configured(struct la_exchange *x, struct la_fields *f)
     }
 }
 
-enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route)
+/* X_Forwarded_For is X-Forwarded-For to every server that makes CGI variables of its fields: a name that
+ * would read as one that we act on, set or remove does not pass. */
+static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
+{
+    const struct la_http_head *h = f->head;
+    char plain[64];
+    for (size_t i = 0; i < h->headers; i++) {
+        struct la_slice name = la_http_name(h, i);
+        if (h->header[i].field != LA_FIELD_OTHER || memchr(name.p, '_', name.n) == NULL ||
+            name.n > sizeof plain)
+            continue;
+        for (size_t k = 0; k < name.n; k++)
+            plain[k] = name.p[k] == '_' ? '-' : name.p[k];
+        struct la_slice as = la_slice(plain, name.n);
+        bool taken = la_http_field_find(as) != LA_FIELD_OTHER || la_slice_ieq(as, LA_SLICE("x-real-ip"));
+        for (size_t k = 0; k < x->conf->sets && !taken; k++)
+            taken = la_slice_ieq(as, la_slice_str(x->conf->set[k].name));
+        for (size_t k = 0; k < x->conf->removes && !taken; k++)
+            taken = la_slice_ieq(as, la_slice_str(x->conf->remove[k]));
+        if (taken)
+            la_fields_drop(f, i);
+    }
+}
+
+enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head,
+                            const struct la_conf_route *route)
 {
     struct la_request *r = x->proxy->request;
     struct made m;
@@ -133,9 +161,9 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
     r->method = head->method_text;
     r->target = head->target;
     r->host = head->host;
-    r->body = head->framing == LA_FRAMING_NONE      ? LA_BODY_NONE
-              : head->framing == LA_FRAMING_LENGTH  ? LA_BODY_LENGTH
-                                                    : LA_BODY_UNKNOWN;
+    r->body = head->framing == LA_FRAMING_NONE     ? LA_BODY_NONE
+              : head->framing == LA_FRAMING_LENGTH ? LA_BODY_LENGTH
+                                                   : LA_BODY_UNKNOWN;
     /* A length that was said is passed on, also where it is 0: some servers insist on it for POST. */
     if (head->has_length && head->framing == LA_FRAMING_NONE) {
         r->body = LA_BODY_LENGTH;
@@ -147,6 +175,7 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
     x->upgrade = head->upgrade_said && route && route->upgrade_websocket &&
                  la_slice_ieq(head->upgrade, LA_SLICE("websocket"));
     r->upgrade = x->upgrade ? head->upgrade : la_slice(NULL, 0);
+    drop_lookalikes(x, &r->fields);
     forward(x, &r->fields, &m);
     la_fields_add(&r->fields, LA_SLICE("Via"), la_via(head->minor));
     configured(x, &r->fields);
