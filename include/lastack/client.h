@@ -38,6 +38,8 @@ struct la_service {
     void (*room)(struct la_turn *t);
     /* The response is on its way in full; the turn has no client any more. */
     void (*done)(struct la_turn *t);
+    /* The client ends, and c->bound is not NULL. */
+    void (*unbound)(struct la_client *c);
 };
 
 /* One worker's part of a listener. Kept while any of its clients lives. */
@@ -71,6 +73,7 @@ struct la_client {
     size_t seen;       /* parser's progress */
     uint64_t since_ns; /* of the present phase: for total timeouts */
     struct la_turn *turn;
+    void *bound;  /* the service's: what is bound to this client and ends with it; NULL: nothing */
     void *tunnel; /* whose socket it is after la_turn_to_tunnel */
     uint8_t peer_family;
     uint16_t peer_port;

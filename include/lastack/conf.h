@@ -16,6 +16,7 @@
 enum la_protocol { LA_PROTO_HTTP, LA_PROTO_FASTCGI, LA_PROTO_MEMCACHED };
 enum la_balance { LA_BALANCE_ROUND_ROBIN, LA_BALANCE_LEAST_CONNECTIONS, LA_BALANCE_HASH };
 enum la_request_mode { LA_REQUEST_BUFFER, LA_REQUEST_STREAM };
+enum la_connection_auth { LA_CONNECTION_AUTH_PIN, LA_CONNECTION_AUTH_REFUSE };
 enum la_forwarded_mode { LA_FORWARDED_X, LA_FORWARDED_RFC7239, LA_FORWARDED_BOTH, LA_FORWARDED_OFF };
 enum la_log_format { LA_FORMAT_JSON, LA_FORMAT_COMBINED };
 
@@ -89,6 +90,7 @@ struct la_conf_upstream {
         uint64_t request_bytes, response_bytes, response_file_bytes;
         char *dir;
     } buffer;
+    enum la_connection_auth connection_auth;
     unsigned retry_max;
     struct {
         char *path; /* NULL: no active checks */

@@ -22,6 +22,7 @@
     X(MISDIRECTED, "misdirected_request", 421, "http_request_error", "wrong host for this connection")             \
     X(HEAD_TOO_LARGE, "head_too_large", 431, "http_request_error", "request head over limits.header_bytes or limits.headers") \
     X(METHOD_REFUSED, "method_refused", 405, "http_request_denied", "method not allowed here")                     \
+    X(AUTH_REFUSED, "connection_auth_refused", 403, "http_request_denied", "NTLM and Negotiate are refused here")    \
     X(NOT_IMPLEMENTED, "not_implemented", 501, "http_request_error", "method or coding not implemented")           \
     X(VERSION, "version", 505, "http_request_error", "HTTP version not supported")                                 \
     X(CLIENT_GONE, "client_gone", 499, "", "client left before the response")                                      \
@@ -55,6 +56,7 @@
     X(RESPONSE_HEAD_SIZE, "response_head_too_large", 502, "http_response_header_section_size", "response head too large") \
     X(RESPONSE_INCOMPLETE, "response_incomplete", 502, "http_response_incomplete", "response ended early")         \
     X(RESPONSE_CHUNK, "response_bad_chunk", 502, "http_response_transfer_coding", "malformed chunked response")    \
+    X(AUTH_REQUIRED, "connection_auth_required", 502, "proxy_configuration_error", "server takes only NTLM or Negotiate, refused here") \
     X(UPGRADE_FAILED, "upgrade_unexpected", 502, "http_upgrade_failed", "a 101 that was not asked for")
 
 enum la_err {

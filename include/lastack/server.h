@@ -44,6 +44,7 @@ const char *la_conn_state_name(enum la_conn_state s);
     X(LEAVING_FOR_CAP, "proxy", "leaving_for_cap")                                                     \
     X(UNSENT_REQUEST, "proxy", "unsent_request")         /* early response: request body not sent */   \
     X(PROXY_TUNNEL, "proxy", "tunnel_end")                                                             \
+    X(PROXY_PINNED, "proxy", "pinned_end")               /* the client it was bound to has left */     \
     X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
     X(HEALTH_CHECK, "proxy", "health_check")
 enum la_close_cause {
@@ -170,6 +171,9 @@ struct la_server {
     struct la_ledger *ledger; /* NULL for Unix sockets */
     struct la_log_gate *port_gate; /* one per pair */
 };
+/* One of pool.tunnels, for a tunnel or a pinned connection. take: false when all are taken. */
+bool la_tunnel_place_take(struct la_server *s);
+void la_tunnel_place_put(struct la_server *s);
 struct la_server *la_server_new(const char *upstream, const char *label, const struct la_addr *addr, unsigned workers);
 struct la_server *la_server_ref(struct la_server *s);
 void la_server_unref(struct la_server **s);

@@ -62,11 +62,14 @@ struct la_conn {
     struct la_timer timer; /* connect timeout, goodbye timeout */
     void (*on_event)(struct la_conn *c, int events);
     void *owner;
+    /* pinned: its exchange is over and it is the keeper's again, or (over) it takes no more requests. */
+    void (*on_pinned)(struct la_conn *c, bool over);
+    void *keeper; /* pinned: whom it is bound to; NULL: nobody, it ends after this exchange */
 };
 
 /* What the owner says about the connection when it is done with it. */
 enum la_verdict {
-    LA_REUSE,        /* exchange complete, nothing in doubt */
+    LA_REUSE,        /* exchange complete, nothing in doubt; a pinned one stays with its keeper */
     LA_BACKEND_ENDS, /* it will close: it said so, or we said goodbye. Waits for its FIN, at most goodbye_timeout */
     LA_GONE,         /* its FIN or RST has been read: close, the place is free */
     LA_RESET,        /* in doubt: RST now */
@@ -76,7 +79,11 @@ void la_conn_release(struct la_conn **c, enum la_verdict v, enum la_close_cause 
 /* GONE, and at once a dial for w in the same place; w waits for that dial. */
 void la_conn_redial(struct la_conn **c, enum la_close_cause cause, struct la_waiter *w);
 void la_conn_to_tunnel(struct la_conn *c);
-void la_conn_pin(struct la_conn *c);
+/* From now on it never goes back to the pool. LA_REUSE leaves it with its keeper, who sets on_event; without a keeper it
+ * ends (our FIN). May be called again, with another keeper. */
+void la_conn_pin(struct la_conn *c, void (*on_pinned)(struct la_conn *c, bool over), void *keeper);
+/* It takes one more request. */
+void la_conn_use_pinned(struct la_conn *c);
 
 /* What a configuration gives a worker for one upstream; immutable, kept by the caller while it is the present one. */
 struct la_upstream_plan {

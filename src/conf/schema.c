@@ -27,6 +27,7 @@ static const char *const listen_protocols[] = {"http", "", "memcached", NULL}; /
 static const char *const send_proxies[] = {"off", "v1", "v2", NULL};
 static const char *const half_close[] = {"abort", "serve", NULL};
 static const char *const balances[] = {"round_robin", "least_connections", "hash", NULL};
+static const char *const connection_auths[] = {"pin", "refuse", NULL};
 static const char *const request_modes[] = {"buffer", "stream", NULL};
 static const char *const forwarded_modes[] = {"x_forwarded", "rfc7239", "both", "off", NULL};
 static const char *const levels[] = {"debug", "info", "notice", "warn", "error", NULL};
@@ -248,6 +249,8 @@ static const struct la_key upstream_keys[] = {
     {"timeouts", LA_T_OBJECT, .keys = &timeout_object, .doc = "server side"},
     {"buffer", LA_T_OBJECT, .keys = &buffer_object, .doc = "so that a slow client does not hold a server"},
     {"retry", LA_T_OBJECT, .keys = &retry_object, .doc = "when the server hung up just as we sent"},
+    {"connection_auth", LA_T_ENUM, U(connection_auth), .names = connection_auths, .def = "pin",
+     .doc = "NTLM and Negotiate authenticate a connection: pin it to its client (one of pool.tunnels), or refuse them"},
     {"health", LA_T_OBJECT, .keys = &health_object, .doc = "active checks"},
     {"passive", LA_T_OBJECT, .keys = &passive_object, .doc = "what failed requests say about a server"},
     LATER("tls", "https to the servers"),

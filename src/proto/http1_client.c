@@ -85,6 +85,8 @@ static void end(struct la_client *c, bool reset)
     if (c->dead)
         return;
     c->dead = true;
+    if (c->bound)
+        c->front->service->unbound(c);
     la_timer_stop(&c->timer);
     la_buf_put(c->front->env, &c->in);
     la_list_remove(&c->node);

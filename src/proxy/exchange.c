@@ -127,19 +127,16 @@ void la_exchange_log(struct la_exchange *x)
 /* A request for an upgrade holds one of pool.tunnels from before it is sent. */
 static bool reserve_tunnel(struct la_exchange *x, struct la_server *s)
 {
-    int n = atomic_load(&s->tunnels);
-    while (n < atomic_load(&s->tunnels_max))
-        if (atomic_compare_exchange_weak(&s->tunnels, &n, n + 1)) {
-            x->tunnel_of = s;
-            return true;
-        }
-    return false;
+    if (!la_tunnel_place_take(s))
+        return false;
+    x->tunnel_of = s;
+    return true;
 }
 
 void la_exchange_release_tunnel(struct la_exchange *x)
 {
     if (x->tunnel_of)
-        atomic_fetch_sub(&x->tunnel_of->tunnels, 1);
+        la_tunnel_place_put(x->tunnel_of);
     x->tunnel_of = NULL;
 }
 
@@ -152,6 +149,7 @@ void la_exchange_over(struct la_exchange *x)
     x->state = LA_X_OVER;
     la_list_remove(&x->late_node);
     la_upstreams_cancel(&x->waiter);
+    la_pin_forget(x);
     la_buf_put(&x->proxy->env, &x->encoded);
     la_buf_put(&x->proxy->env, &x->trailers);
     if (x->body)
@@ -198,7 +196,8 @@ static void watch_later(struct la_exchange *x)
 static void start_call(struct la_exchange *x, struct la_conn *c)
 {
     uint64_t now = now_ns(x);
-    if (x->upgrade && !reserve_tunnel(x, c->outlet->pool.server)) {
+    if ((x->upgrade && !reserve_tunnel(x, c->outlet->pool.server)) || (x->binds && !la_pin_bind(x, c))) {
+        la_exchange_release_tunnel(x);
         la_conn_release(&c, LA_REUSE, LA_CLOSE_GOODBYE);
         la_exchange_fail(x, LA_TUNNELS_FULL);
         return;
@@ -221,11 +220,13 @@ static void start_call(struct la_exchange *x, struct la_conn *c)
 
 void la_exchange_acquire(struct la_exchange *x)
 {
-    enum la_err e;
+    enum la_err e = LA_OK;
     x->state = LA_X_QUEUED;
     x->queued_ns = now_ns(x);
     x->waiter.replayable = idempotent(x) && (x->held || x->call.body == LA_BODY_NONE);
-    struct la_conn *c = la_upstreams_acquire(x->branch, &x->waiter, &e);
+    struct la_conn *c;
+    if (!la_pin_take(x, &c))
+        c = la_upstreams_acquire(x->branch, &x->waiter, &e);
     if (c)
         start_call(x, c);
     else if (e != LA_OK)
@@ -294,6 +295,9 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
     uint64_t max = x->proxy->env.body_max;
     if (max && head->framing == LA_FRAMING_LENGTH && head->length > max)
         return LA_BODY_TOO_LARGE;
+    x->binds = la_pin_asked(head);
+    if (x->binds && x->conf->connection_auth == LA_CONNECTION_AUTH_REFUSE)
+        return LA_AUTH_REFUSED;
     x->stream_body = x->conf->buffer.request_mode == LA_REQUEST_STREAM;
     la_call_init(&x->call, &x->proxy->env, &la_relay_events, la_call_protocol_find(x->conf->protocol));
     x->waiter.hash = hash_key(x, head);
@@ -385,8 +389,10 @@ static enum la_err store(struct la_exchange *x, struct la_slice piece)
 static void refuse(struct la_exchange *x, enum la_err e)
 {
     x->turn.body_dropped = true;
-    if (x->state == LA_X_QUEUED)
+    if (x->state == LA_X_QUEUED) {
         la_upstreams_cancel(&x->waiter);
+        la_pin_forget(x);
+    }
     if (x->call.conn) { /* its request can never be completed */
         struct la_conn *c = x->call.conn;
         la_call_stop(&x->call);
@@ -478,4 +484,5 @@ const struct la_service la_exchange_service = {
     .gone = on_gone,
     .room = la_relay_on_room,
     .done = on_done,
+    .unbound = la_pin_end,
 };

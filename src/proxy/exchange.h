@@ -23,6 +23,7 @@ enum la_exchange_state {
 };
 
 struct tunnel;
+struct la_pin;
 
 struct la_exchange {
     struct la_list node; /* proxy->live */
@@ -39,8 +40,10 @@ struct la_exchange {
     bool body_complete;
     bool held;         /* the whole body can be sent again */
     bool free_me, logged, late, upgrade;
+    bool binds; /* authenticates its connection: that is the client's from then on */
     unsigned retries;
     bool redialed; /* one of them was in a lost connection's place */
+    struct la_pin *waits_for; /* the client's own connection, in use */
     struct tunnel *tunnel; /* after a 101 */
     struct la_server *tunnel_of; /* whose count of tunnels holds one for it */
     struct la_list late_node;
@@ -79,6 +82,17 @@ void la_response_error(struct la_exchange *x, enum la_err e); /* answers on the 
 /* tunnel.c: client and connection become a tunnel; the exchange is logged when it ends. */
 void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct la_slice early);
 void la_tunnel_close(struct la_exchange *x);
+/* pin.c */
+bool la_pin_asked(const struct la_http_head *h); /* does this request authenticate its connection? */
+/* Binds c to the client of x. False: no place among pool.tunnels, or no client. */
+bool la_pin_bind(struct la_exchange *x, struct la_conn *c);
+/* The client's own connection to this upstream; *c NULL: x goes on when it is free. False: it has none. */
+bool la_pin_take(struct la_exchange *x, struct la_conn **c);
+void la_pin_forget(struct la_exchange *x); /* x waits for none any more */
+/* A response head: binds its connection if it challenges so. False: it was refused, and x answered. */
+bool la_pin_response(struct la_exchange *x, const struct la_http_head *h);
+void la_pin_strip(const struct la_exchange *x, const struct la_http_head *h, struct la_fields *f);
+void la_pin_end(struct la_client *client);
 /* access_log.c */
 void la_access_log_write(struct la_access_log *a, const struct la_exchange *x);
 /* relay.c */

@@ -1,11 +1,12 @@
-/* relay.c: the call's side of an exchange: the request body handed to the server, the response handed to the client,
- * what is done when the server fails or the client has left.
+/* relay.c: the call's side of an exchange: the request body handed to the server, the response handed to the
+ * client, what is done when the server fails or the client has left.
  *
  * Owns: nothing; the exchange does. Good path: pull ... sent -> head -> body -> flush -> end.
  *
- * What can fail: a lost race is retried when nothing could be done twice by it; any other failure becomes an answer of
- * our own, or, once the response has begun, one that shows that it is incomplete. A client that has left: a response that
- * is under way is read off when that is cheap, else its connection is reset. One thread. */
+ * What can fail: a lost race is retried when nothing could be done twice by it; any other failure becomes an
+ * answer of our own, or, once the response has begun, one that shows that it is incomplete. A client that has
+ * left: a response that is under way is read off when that is cheap, else its connection is reset. One
+ * thread. */
 #include "exchange.h"
 
 static struct la_exchange *of_call(struct la_call *c)
@@ -89,6 +90,8 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
     la_exchange_release_tunnel(x); /* it was not to be one */
     if (x->first_byte_ns == 0)
         x->first_byte_ns = c->first_byte_ns;
+    if (!la_pin_response(x, h))
+        return;
     if (x->turn.client == NULL) {
         x->status = h->status;
         if (!worth_draining(x))
@@ -197,11 +200,12 @@ static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause c
     if (cause == LA_CLOSE_TIMEOUT && x->turn.client == NULL)
         cause = LA_CLOSE_ABORTED; /* abort_wait is over */
     /* Slow or odd answers put a server out only where another one can take over. */
-    bool servers_fault = (cause == LA_CLOSE_RACE && !reused) ||
-                         ((cause == LA_CLOSE_TIMEOUT || cause == LA_CLOSE_PROTOCOL_ERROR) && x->branch->outlets > 1);
+    bool servers_fault =
+        (cause == LA_CLOSE_RACE && !reused) ||
+        ((cause == LA_CLOSE_TIMEOUT || cause == LA_CLOSE_PROTOCOL_ERROR) && x->branch->outlets > 1);
     if (servers_fault && la_health_failed(&o->pool.server->health, x->branch->conf, now_ns(x)))
-        la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label, x->branch->shared->name,
-                    la_err_info(e)->text);
+        la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label,
+                       x->branch->shared->name, la_err_info(e)->text);
     if (cause == LA_CLOSE_RACE && reused && gone)
         la_clock_fin(&o->pool.server->clock, (c->begun_ns - conn->item.idle_ns) / 1000000u, now_ns(x));
     if (may_retry(x, o, cause)) {
@@ -222,8 +226,9 @@ static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause c
         return;
     }
     la_conn_release(&conn, gone ? LA_GONE : LA_RESET, cause);
-    la_log_limited(LA_LOG_WARN, 1000, "upstream %s, server %s: %s (%s)", x->branch->shared->name, x->server->label,
-                   la_err_info(e)->text, x->turn.client ? "client told" : "client was gone");
+    la_log_limited(LA_LOG_WARN, 1000, "upstream %s, server %s: %s (%s)", x->branch->shared->name,
+                   x->server->label, la_err_info(e)->text,
+                   x->turn.client ? "client told" : "client was gone");
     la_exchange_fail(x, e);
 }
 

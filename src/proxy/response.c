@@ -28,6 +28,7 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
     for (size_t i = 0; i < h->headers; i++) /* what servers say of themselves in our name is not passed on */
         if (h->header[i].field == LA_FIELD_PROXY_STATUS)
             la_fields_drop(&r->fields, i);
+    la_pin_strip(x, h, &r->fields);
     la_fields_add(&r->fields, LA_SLICE("Via"), la_via(h->minor));
     r->announce = h->has_length;
     r->length = h->announced_length;
@@ -76,8 +77,8 @@ void la_response_error(struct la_exchange *x, enum la_err e)
     r->announce = true;
     r->length = (uint64_t)body_n;
     /* After a request that was not understood, or whose body is not all read, nothing more can be understood. */
-    r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || (info->status >= 400 && info->status < 500 && e != LA_NO_ROUTE &&
-                                      e != LA_METHOD_REFUSED);
+    bool understood = info->status >= 500 || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED;
+    r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || !understood;
     la_fields_add(&r->fields, LA_SLICE("Date"), date());
     la_fields_add(&r->fields, LA_SLICE("Content-Type"), LA_SLICE("text/plain; charset=utf-8"));
     la_fields_add(&r->fields, LA_SLICE("Proxy-Status"), la_slice(status, (size_t)n));

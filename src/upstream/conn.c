@@ -244,9 +244,20 @@ void la_conn_set_idle(struct la_conn *c)
     la_outlet_arm_clock(o);
 }
 
+/* Tells whom it was bound to, once. */
+void la_conn_lost(struct la_conn *c)
+{
+    void (*on_pinned)(struct la_conn *, bool) = c->on_pinned;
+    c->on_pinned = NULL;
+    if (on_pinned)
+        on_pinned(c, true);
+    c->keeper = NULL;
+}
+
 void la_conn_set_leaving(struct la_conn *c, enum la_close_cause cause)
 {
     struct la_outlet *o = c->outlet;
+    la_conn_lost(c);
     c->on_event = NULL;
     c->owner = NULL;
     c->cause = cause;
@@ -327,6 +338,7 @@ void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset)
 {
     struct la_outlet *o = c->outlet;
     struct la_upstreams *u = o->branch->home;
+    la_conn_lost(c);
     la_timer_stop(&c->timer);
     if (c->counted)
         atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);

@@ -346,9 +346,12 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
     }
     switch (v) {
     case LA_REUSE:
-        if (c->item.state == LA_CONN_PINNED)
-            la_pool_move(&o->pool, &c->item, LA_CONN_BUSY, la_now_ns(o->branch->home));
-        la_dispatch_conn(c, false);
+        if (c->item.state != LA_CONN_PINNED)
+            la_dispatch_conn(c, false);
+        else if (c->keeper == NULL)
+            la_conn_shut(c, LA_CLOSE_PROXY_PINNED);
+        else
+            c->on_pinned(c, false);
         break;
     case LA_BACKEND_ENDS: la_conn_set_leaving(c, cause); break;
     case LA_GONE:
@@ -380,11 +383,20 @@ void la_conn_redial(struct la_conn **cp, enum la_close_cause cause, struct la_wa
 void la_conn_to_tunnel(struct la_conn *c)
 {
     struct la_outlet *o = c->outlet;
+    la_conn_lost(c);
     la_pool_move(&o->pool, &c->item, LA_CONN_TUNNEL, la_now_ns(o->branch->home));
 }
 
-void la_conn_pin(struct la_conn *c)
+void la_conn_pin(struct la_conn *c, void (*on_pinned)(struct la_conn *, bool), void *keeper)
 {
     struct la_outlet *o = c->outlet;
-    la_pool_move(&o->pool, &c->item, LA_CONN_PINNED, la_now_ns(o->branch->home));
+    c->on_pinned = on_pinned;
+    c->keeper = keeper;
+    if (c->item.state != LA_CONN_PINNED)
+        la_pool_move(&o->pool, &c->item, LA_CONN_PINNED, la_now_ns(o->branch->home));
+}
+
+void la_conn_use_pinned(struct la_conn *c)
+{
+    la_dispatch_take(c, false);
 }

@@ -38,6 +38,7 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
 void la_conn_set_idle(struct la_conn *c);
 void la_conn_set_leaving(struct la_conn *c, enum la_close_cause cause);
 /* Our FIN first; then waits for the backend's. */
+void la_conn_lost(struct la_conn *c); /* pinned: tells its keeper that it takes no more requests */
 void la_conn_shut(struct la_conn *c, enum la_close_cause cause);
 /* Ends it: counts, gives port back, frees. The place stays taken: the caller offers it. */
 void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset);

@@ -93,6 +93,20 @@ void la_place_put(struct la_server *s)
     la_assert(atomic_fetch_sub(&s->used, 1) > 0);
 }
 
+bool la_tunnel_place_take(struct la_server *s)
+{
+    int n = atomic_load(&s->tunnels);
+    while (n < atomic_load(&s->tunnels_max))
+        if (atomic_compare_exchange_weak(&s->tunnels, &n, n + 1))
+            return true;
+    return false;
+}
+
+void la_tunnel_place_put(struct la_server *s)
+{
+    atomic_fetch_sub(&s->tunnels, 1);
+}
+
 struct la_upstream *la_upstream_new(const char *name, unsigned workers)
 {
     struct la_upstream *u = la_xcalloc(1, sizeof *u);

@@ -47,7 +47,7 @@ static const struct {
     {APP(SERVERS "    Pool: {}\n"), "f:5:5: upstreams.app.Pool: unknown key, did you mean \"pool\"?"},
     {APP(SERVERS "    idle-reuse: 5s\n"),
      "f:5:5: upstreams.app.idle-reuse: unknown key, must be one of protocol, balance, hash_key, servers, source, pool, queue, "
-     "timeouts, buffer, retry, health, passive, tls, send_proxy, fastcgi, memcached, request_headers"},
+     "timeouts, buffer, retry, connection_auth, health, passive, tls, send_proxy, fastcgi, memcached, request_headers"},
     {APP(SERVERS "    idle_reuse: 5s\n"), "f:5:5: upstreams.app.idle_reuse: unknown key, did you mean \"pool.idle_reuse\"?"},
     {APP(SERVERS "    retry: { zzzzzz: 1 }\n"), "f:5:14: upstreams.app.retry.zzzzzz: unknown key, must be one of max"},
     {APP(SERVERS "    retry: { max: 1, max: 2 }\n"), "f:5:22: upstreams.app.retry.max: duplicate key, first in line 5"},

@@ -441,7 +441,7 @@ static void progress(int i, uint64_t x)
     switch (twin[i].state) {
     case LA_CONN_DIALING: move(i, x % 4 ? LA_CONN_BUSY : LA_CONN_IDLE); break;
     case LA_CONN_BUSY: move(i, x % 8 ? LA_CONN_IDLE : x % 16 ? LA_CONN_LEAVING : LA_CONN_PINNED); break;
-    case LA_CONN_PINNED: move(i, x % 2 ? LA_CONN_BUSY : LA_CONN_LEAVING); break;
+    case LA_CONN_PINNED: move(i, x % 2 ? LA_CONN_TUNNEL : LA_CONN_LEAVING); break;
     case LA_CONN_IDLE:
     case LA_CONN_PARKED:
     case LA_CONN_LEAVING: /* its FIN */
