@@ -25,6 +25,7 @@
     X(AUTH_REFUSED, "connection_auth_refused", 403, "http_request_denied", "NTLM and Negotiate are refused here")    \
     X(NOT_IMPLEMENTED, "not_implemented", 501, "http_request_error", "method or coding not implemented")           \
     X(VERSION, "version", 505, "http_request_error", "HTTP version not supported")                                 \
+    X(LAST_HOP, "last_hop", 200, "", "Max-Forwards: 0, answered by the proxy")                                       \
     X(CLIENT_GONE, "client_gone", 499, "", "client left before the response")                                      \
     X(CLIENT_SLOW, "client_slow", 499, "", "client did not read the response in time")                             \
     X(NO_ROUTE, "no_route", 404, "destination_not_found", "no route for this host and path")                       \

@@ -354,7 +354,7 @@ static size_t body_read_size(const struct la_client *c)
 {
     const struct la_turn *t = c->turn;
     size_t spare = c->in->cap - c->in->n;
-    size_t most = t->body.framing == LA_FRAMING_LENGTH ? t->body.left + spare : la_max64(spare, 1);
+    size_t most = t->body.framing == LA_FRAMING_LENGTH ? la_min64(t->body.left, LA_SCRATCH_BYTES) + spare : la_max64(spare, 1);
     return la_min64(la_min64(most, t->read_max), LA_SCRATCH_BYTES);
 }
 

@@ -44,7 +44,7 @@ static bool trusted(const struct la_conf *conf, const struct la_addr *peer)
 
 /* Room for the values that are made here; holds until the request is encoded. */
 struct made {
-    char xff[4096], forwarded[4096], peer[LA_ADDR_TEXT];
+    char xff[4096], forwarded[4096], hops[16], peer[LA_ADDR_TEXT];
 };
 
 static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
@@ -150,6 +150,28 @@ static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
     }
 }
 
+/* RFC 9110 7.6.2, for OPTIONS (TRACE is not forwarded): one less for the next hop; at 0 this is the last one. */
+static enum la_err count_hops(struct la_fields *f, char *buf, size_t cap)
+{
+    int i = la_http_find(f->head, LA_FIELD_MAX_FORWARDS);
+    if (i < 0 || f->head->method != LA_METHOD_OPTIONS)
+        return LA_OK;
+    struct la_slice v = la_http_value(f->head, (size_t)i);
+    unsigned hops = 0;
+    if (v.n == 0 || v.n > 9)
+        return LA_BAD_REQUEST;
+    for (size_t k = 0; k < v.n; k++) {
+        if (v.p[k] < '0' || v.p[k] > '9')
+            return LA_BAD_REQUEST;
+        hops = hops * 10 + (unsigned)(v.p[k] - '0');
+    }
+    if (hops == 0)
+        return LA_LAST_HOP;
+    drop_field(f, LA_FIELD_MAX_FORWARDS);
+    la_fields_add(f, LA_SLICE("Max-Forwards"), la_slice(buf, (size_t)snprintf(buf, cap, "%u", hops - 1)));
+    return LA_OK;
+}
+
 enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head,
                             const struct la_conf_route *route)
 {
@@ -181,7 +203,9 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
     configured(x, &r->fields);
 
     struct la_call *c = &x->call;
-    enum la_err e = LA_OK;
+    enum la_err e = count_hops(&r->fields, m.hops, sizeof m.hops);
+    if (e != LA_OK)
+        return e;
     c->method = head->method;
     c->body = r->body == LA_BODY_LENGTH && r->length == 0 ? LA_BODY_NONE : r->body;
     c->body_length = r->length;

@@ -77,14 +77,14 @@ void la_response_error(struct la_exchange *x, enum la_err e)
     r->announce = true;
     r->length = (uint64_t)body_n;
     /* After a request that was not understood, or whose body is not all read, nothing more can be understood. */
-    bool understood = info->status >= 500 || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED;
+    bool understood = info->status >= 500 || e == LA_LAST_HOP || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED;
     r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || !understood;
     la_fields_add(&r->fields, LA_SLICE("Date"), date());
     la_fields_add(&r->fields, LA_SLICE("Content-Type"), LA_SLICE("text/plain; charset=utf-8"));
     la_fields_add(&r->fields, LA_SLICE("Proxy-Status"), la_slice(status, (size_t)n));
     if (info->status == 503)
         la_fields_add(&r->fields, LA_SLICE("Retry-After"), LA_SLICE("1"));
-    if (e == LA_METHOD_REFUSED)
+    if (e == LA_METHOD_REFUSED || e == LA_LAST_HOP)
         la_fields_add(&r->fields, LA_SLICE("Allow"), LA_SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
     x->status = info->status;
     la_turn_respond(&x->turn, r);
