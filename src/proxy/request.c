@@ -150,7 +150,8 @@ static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
     }
 }
 
-/* RFC 9110 7.6.2, for OPTIONS (TRACE is not forwarded): one less for the next hop; at 0 this is the last one. */
+/* RFC 9110 7.6.2, for OPTIONS (TRACE is not forwarded): one less for the next hop; at 0 this is the last one.
+ */
 static enum la_err count_hops(struct la_fields *f, char *buf, size_t cap)
 {
     int i = la_http_find(f->head, LA_FIELD_MAX_FORWARDS);

@@ -34,7 +34,7 @@ SEED = int(os.environ.get("LASTACK_SEED") or int.from_bytes(os.urandom(3), "big"
 NONCE = "n0nce77"
 FIRST_LINE = re.compile(rb"^(?:\r\n)*[^\r\n ]+ [^\r\n ]+ HTTP/1\.[01]\r\n")
 LONG = 700  # of what is longer, only the ends are sent byte by byte
-WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100)}
+WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100)}
 SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100)}
 
 
@@ -59,14 +59,19 @@ class World:
             routes=[{"host": "never.test", "path": "/", "upstream": "app", "listen": ["gate"]}], workers=1)
         self.proxy, self.ports, self.number = run.proxy(conf), ports, 0
         self.gate = run.own(Client(ports["gate"], timeout=20))
-        self.victims = {name: Client(ports[name], timeout=20) for name in ("web", "stage")}
+        self.victims = {name: self.new_victim(name) for name in ("web", "stage")}
         self.player.between = self.barrier
+
+    def new_victim(self, where):
+        client = Client(self.ports[where], timeout=20)
+        assert client.ask("/victim-0").status == 200  # from now on it may idle
+        return client
 
     def new_victims(self):
         """After a run that broke off: an answer to the old ones may be still to come."""
         for where, client in self.victims.items():
             client.close()
-            self.victims[where] = Client(self.ports[where], timeout=20)
+            self.victims[where] = self.new_victim(where)
 
     def barrier(self):
         """Comes back when the only worker has seen everything that was sent before: it answers in order."""
@@ -82,7 +87,7 @@ class World:
         try:
             r = self.victims[where].final()
         except (Gone, OSError) as error:
-            self.victims[where] = Client(self.ports[where], timeout=20)
+            self.victims[where] = self.new_victim(where)
             return [f"VICTIM {error!r}"]
         own = f"/victim-{self.number}"
         return [] if r.status == 200 and r.get("X-Target") == own and r.body == own.encode() else [f"VICTIM {r!r} {r.body[:80]}"]
@@ -192,7 +197,7 @@ def read_either(case, talk, followed, why):
         why.append(f"answered {m!r}")
     if case.code == "LIMIT" and "status" in case and m is not None and m.status not in case.statuses:
         why.append(f"answered {m!r}")
-    if m is None or m.status != 200 or "close" in (m.get("Connection") or "").lower():
+    if m is None or "close" in (m.get("Connection") or "").lower():
         if not talk.over():
             why.append("not closed")
         return
@@ -383,14 +388,14 @@ def test_responses(world, way):
 
 
 def test_every_two_way_split(world):
-    """All of them under LASTACK_FULL; else one in thirteen, from a random start."""
+    """All of them under LASTACK_FULL; else one in 29, from a random start."""
     rng = random.Random(SEED)
     failed = []
     for family in cases.families():
         if family == "response":
             continue
         for case in cases.load(family):
-            for at in range(1 + rng.randrange(scale(13, 1)), min(len(case.raw), LONG), scale(13, 1)):
+            for at in range(1 + rng.randrange(scale(29, 1)), min(len(case.raw), LONG), scale(29, 1)):
                 why = run_client_case(world, case, at, rng)
                 cases.TALLY.note(case, why)
                 if why:
