@@ -144,7 +144,7 @@ static enum state step(struct la_http_body *b, char c)
 static size_t feed_chunked(struct la_http_body *b, const char *p, size_t n, struct la_slice *payload,
                            enum la_err *err)
 {
-    for (size_t i = 0; i < n && !b->done; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (b->state == DATA) {
             *payload = la_slice(p + i, (size_t)la_min64(b->left, n - i));
             b->left -= payload->n;

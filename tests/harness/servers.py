@@ -98,3 +98,27 @@ class Apache(Server):
             """
         path = _write(os.path.join(folder, "apache.conf"), textwrap.dedent(conf))
         super().__init__([_binary("apache2", "apache2-bin"), "-X", "-f", path], folder, "apache", port, host, address)
+
+
+class Haproxy(Server):
+    def __init__(self, directory, backend, host=netns.HERE, address="127.0.0.1", port=None):
+        """One frontend, one server, connections pooled as far as it goes. Bodies are awaited before they are passed on."""
+        port = port or free_port()
+        folder = _folder(directory, f"haproxy-{port}")
+        conf = f"""
+            global
+              nbthread 1
+            defaults
+              mode http
+              option http-buffer-request
+              http-reuse always
+              timeout connect 5s
+              timeout client 10s
+              timeout server 10s
+              timeout http-request 1s
+            listen app
+              bind {address}:{port}
+              server app {backend}
+            """
+        path = _write(os.path.join(folder, "haproxy.conf"), textwrap.dedent(conf))
+        super().__init__([_binary("haproxy", "haproxy"), "-db", "-f", path], folder, "haproxy", port, host, address)
