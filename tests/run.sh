@@ -61,6 +61,7 @@ for preset in release asan tsan; do
     step "build-$preset" build "$preset"
     step "unit-$preset" unit "$preset"
 done
+step coverage sh tests/coverage.sh
 step wire wire release tests/wire
 step hosts wire release tests/hosts
 step wire-asan wire asan -m sanitizer tests/wire tests/hosts

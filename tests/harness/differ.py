@@ -132,9 +132,12 @@ class Recorder:
                 while (line := stream.until(b"\r\n")) != b"\r\n":
                     trailers += _fields([line[:-2]])
             elif length:
-                body = stream.take(_number(length[0].encode("latin-1"), 10) or 0)
+                n = _number(length[0].encode("latin-1"), 10) or 0
+                if n > 1 << 32:
+                    raise EOFError  # nobody waits for that
+                body = stream.take(n)
             whole = True
-        except EOFError:
+        except (EOFError, ConnectionError):
             if not stream.raw and not stream.buffer:
                 return None
             stream.raw += stream.buffer

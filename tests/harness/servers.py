@@ -113,7 +113,7 @@ class Haproxy(Server):
               option http-buffer-request
               http-reuse always
               timeout connect 5s
-              timeout client 10s
+              timeout client 3s
               timeout server 10s
               timeout http-request 1s
             listen app

@@ -170,7 +170,7 @@ def test_differences_are_the_known_ones(lanes):
         for peer in ("nginx", "haproxy"):
             row = rows.get((name, peer))
             known = row[1] if row else ours  # without a row: the same as ours
-            answers, patience = (0 if known == "refused" else 1 + known.count(" + ")), 5
+            answers, patience = (0 if known == "refused" else 1 + known.count(" + ") - known.count("(cut short)")), 5
             if WRITE:
                 answers, patience = 1000, 0.3
             theirs = differ.outcome(lanes[peer].run(raw, answers, patience)[0])
@@ -225,17 +225,19 @@ def mutated(rng, raws):
 
 
 def reading(seen):
-    """How a proxy has cut the bytes into messages."""
-    return [(s.method.upper(), s.body) for s in seen if s.whole]
+    """How a proxy has cut the bytes into messages. Without TRACE, which lastack answers itself and goes on."""
+    return [(s.method.upper(), s.body) for s in seen if s.whole and s.method.upper() != "TRACE"]
 
 
 def ambiguous(ours, theirs):
     """lastack passes on two or more requests, and a peer that accepts the first has cut the same bytes elsewhere. That
     the peer refuses a later one is its strictness."""
+    ours, theirs = reading(ours), reading(theirs)
     n = min(len(ours), len(theirs))
-    return len(ours) >= 2 and n > 0 and reading(ours)[:n] != reading(theirs)[:n]
+    return len(ours) >= 2 and ours[:n] != theirs[:n]
 
 
+@pytest.mark.sanitizer
 def test_mutations(lanes):
     """Whatever comes in: what goes out is canonical, whole, answered in order, and cut where the peers cut it."""
     seed = int(os.environ.get("LASTACK_SEED") or (random.SystemRandom().randrange(1 << 32) if FULL else 1))
