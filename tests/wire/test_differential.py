@@ -245,7 +245,7 @@ def test_mutations(lanes):
     rng, wrong, passed, several = random.Random(seed), [], 0, 0
     raws = [raw for raw in CASES.values() if len(raw) < 2000]
     raws += 2 * [raw for raw in raws if lanes["lastack"].run(raw)[0]]  # what is passed on can go wrong: more of it
-    for n in range(scale(200, 20000)):
+    for n in range(scale(500, 20000)):
         raw = mutated(rng, raws)
         ours, serials = lanes["lastack"].run(raw)
         passed += len(ours) > 0

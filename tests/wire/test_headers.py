@@ -86,3 +86,23 @@ def test_set_and_remove(run):
     get(port, headers="X-Site: evil\r\nx-debug: 1\r\nX-Other: 2\r\n")
     assert origin.last.all("X-Site") == ["a"]
     assert origin.last.get("X-Debug") is None and origin.last.get("X-Other") == "2"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_forwarded_in_the_spelling_of_cgi(run, trusted):
+    """A server that makes HTTP_X_FORWARDED_FOR of names cannot tell X_Forwarded_For from ours: it goes no further,
+    whoever sent it. Other names with underscores do."""
+    origin = run.origin()
+    _, port = run.front([origin], forwarded={"mode": "x_forwarded", **({"trust": ["127.0.0.0/8"]} if trusted else {})})
+    get(port, headers="X_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nX_FORWARDED-HOST: evil.test\r\nX_Forwarded_Fox: 1\r\n")
+    names = [n.lower() for n, _ in origin.last.headers]
+    assert "x_forwarded_for" not in names and "x-forwarded_proto" not in names and "x_forwarded-host" not in names
+    assert "x_forwarded_fox" in names
+    assert origin.last.get("X-Forwarded-For") == "127.0.0.1"
+
+
+def test_forwarded_off_leaves_every_spelling(run):
+    origin = run.origin()
+    _, port = run.front([origin], forwarded={"mode": "off"})
+    get(port, headers="X_Forwarded_For: 6.6.6.6\r\n")
+    assert origin.last.get("X_Forwarded_For") == "6.6.6.6"
