@@ -113,9 +113,9 @@ class Haproxy(Server):
               option http-buffer-request
               http-reuse always
               timeout connect 5s
-              timeout client 3s
+              timeout client 10s
               timeout server 10s
-              timeout http-request 1s
+              timeout http-request 10s
             listen app
               bind {address}:{port}
               server app {backend}
