@@ -19,8 +19,7 @@ struct stream {
 
 static bool rewritten(const struct la_http_head *h, size_t i)
 {
-    return h->header[i].hop || h->header[i].field == LA_FIELD_HOST ||
-           h->header[i].field == LA_FIELD_CONTENT_LENGTH;
+    return h->header[i].hop || h->header[i].field == LA_FIELD_HOST || h->header[i].field == LA_FIELD_CONTENT_LENGTH;
 }
 
 static bool bodiless(const struct stream *s, const struct la_http_head *h)
@@ -67,7 +66,7 @@ static void pass_head(const struct stream *s, const struct la_http_head *h)
             note(t, 'N', name.p, name.n);
             note(t, 'V', value.p, value.n);
         }
-        la_http_write_header(w, name, value);
+        la_http_write_parsed(w, h, i);
     }
     uint64_t length;
     char kind = framing(s, h, &length), text[32];
@@ -144,8 +143,8 @@ static size_t pass_all(struct stream *s, const char *p, size_t n)
         enum la_err err = LA_OK;
         if (fuzz_parse(&s->side, &head, p + at, n - at, &seen, &err) != LA_HTTP_DONE || head.authority_form)
             break;
-        FUZZ_CHECK(s->w != NULL || (head.minor == 1 && !head.absolute_form && !head.close_said &&
-                                    !head.upgrade_said && head.framing != LA_FRAMING_CLOSE));
+        FUZZ_CHECK(s->w != NULL || (head.minor == 1 && !head.absolute_form && !head.close_said && !head.upgrade_said &&
+                                    head.framing != LA_FRAMING_CLOSE));
         pass_head(s, &head);
         s->messages++;
         at += head.head_n;
@@ -174,9 +173,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct la_http_writer w;
     if (size > IN_MAX)
         return 0;
-    struct fuzz_side side = {.response = size >= 5 && memcmp(data, "HTTP/", 5) == 0,
-                             .method = LA_METHOD_GET,
-                             .limits = {IN_MAX, 64, 0}};
+    struct fuzz_side side = {
+        .response = size >= 5 && memcmp(data, "HTTP/", 5) == 0, .method = LA_METHOD_GET, .limits = {IN_MAX, 64, 0}};
     char *p = fuzz_copy(data, size);
     la_http_writer_init(&w, written, sizeof(written));
     struct stream first = {.side = side, .portion = 1 + fuzz_pick(data, size, 512), .w = &w, .text = &in};

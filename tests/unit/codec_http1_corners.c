@@ -74,8 +74,7 @@ static void test_named_away(void)
     for (size_t i = 0; i < la_count(kept); i++) {
         char text[200];
         snprintf(text, sizeof(text),
-                 "GET / HTTP/1.1\r\nHost: a\r\nConnection: %s, X-Mine\r\n%s: 1\r\nX-Mine: 2\r\n\r\n", kept[i],
-                 kept[i]);
+                 "GET / HTTP/1.1\r\nHost: a\r\nConnection: %s, X-Mine\r\n%s: 1\r\nX-Mine: 2\r\n\r\n", kept[i], kept[i]);
         CHECK_EQ(request(text, &h), LA_OK);
         CHECK(!h.header[2].hop && h.header[3].hop);
     }
@@ -106,8 +105,7 @@ static void test_keep_alive_of_a_response(void)
         enum la_err err = LA_OK;
         int n = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: %s\r\n\r\n",
                          cases[i].value);
-        CHECK_EQ(la_http_parse_response(&h, text, (size_t)n, &seen, &limits, LA_METHOD_GET, false, &err),
-                 LA_HTTP_DONE);
+        CHECK_EQ(la_http_parse_response(&h, text, (size_t)n, &seen, &limits, LA_METHOD_GET, false, &err), LA_HTTP_DONE);
         CHECK_EQ(h.keep_alive_timeout_s, cases[i].seconds);
     }
 }
@@ -124,6 +122,26 @@ static void test_paths(void)
     }
 }
 
+/* A parsed field in every capacity: never a byte too far, overflow exactly when something is missing, and for good. */
+static void test_write_parsed(void)
+{
+    static const char whole[] = "Name: value\r\nEmpty: \r\n";
+    static struct la_http_head h;
+    CHECK_EQ(request("GET / HTTP/1.1\r\nHost: a\r\nName:value  \r\nEmpty:\r\n\r\n", &h), LA_OK);
+    for (size_t cap = 0; cap <= sizeof(whole); cap++) {
+        char *out = malloc(cap ? cap : 1);
+        struct la_http_writer w;
+        la_http_writer_init(&w, out, cap);
+        la_http_write_parsed(&w, &h, 1);
+        bool first = !w.overflow;
+        la_http_write_parsed(&w, &h, 2);
+        CHECK_EQ(first, cap >= 13);
+        CHECK_EQ(w.overflow, cap < sizeof(whole) - 1);
+        CHECK(w.n <= cap && memcmp(out, whole, w.n) == 0);
+        free(out);
+    }
+}
+
 int main(void)
 {
     test_chunks();
@@ -132,5 +150,6 @@ int main(void)
     test_seen_too_much();
     test_keep_alive_of_a_response();
     test_paths();
+    test_write_parsed();
     return TEST_DONE();
 }
