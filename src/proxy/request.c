@@ -34,29 +34,6 @@ static void drop_field(struct la_fields *f, enum la_http_field field)
             la_fields_drop(f, i);
 }
 
-/* The same name to a server that, like CGI, writes a hyphen as an underscore? */
-static bool cgi_equal(struct la_slice name, const char *field)
-{
-    size_t i = 0;
-    while (i < name.n && field[i] && (name.p[i] == '_' ? '-' : name.p[i] | 0x20) == (field[i] | 0x20))
-        i++;
-    return i == name.n && field[i] == 0;
-}
-
-/* X_Forwarded_For would be told from ours by no such server, and no proxy that can be trusted sends it. */
-static void drop_cgi_spelling(struct la_fields *f)
-{
-    static const char *const ours[] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"};
-    for (size_t i = 0; i < f->head->headers; i++) {
-        struct la_slice name = la_http_name(f->head, i);
-        if (f->head->header[i].field != LA_FIELD_OTHER || memchr(name.p, '_', name.n) == NULL)
-            continue;
-        for (size_t k = 0; k < la_count(ours); k++)
-            if (cgi_equal(name, ours[k]))
-                la_fields_drop(f, i);
-    }
-}
-
 static bool trusted(const struct la_conf *conf, const struct la_addr *peer)
 {
     for (size_t i = 0; i < conf->forwarded.trusts; i++)
@@ -117,7 +94,6 @@ static void forward(struct la_exchange *x, struct la_fields *f, struct made *m)
     la_addr_host_text(&x->peer, m->peer);
     if (mode == LA_FORWARDED_OFF)
         return;
-    drop_cgi_spelling(f);
     if (!trust) { /* whoever set them, it was nobody we know */
         drop_field(f, LA_FIELD_X_FORWARDED_FOR);
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
@@ -150,8 +126,8 @@ static void configured(struct la_exchange *x, struct la_fields *f)
     }
 }
 
-/* X_Forwarded_For is X-Forwarded-For to every server that makes CGI variables of its fields: a name that
- * would read as one that we act on, set or remove does not pass. */
+/* X_Forwarded_For is X-Forwarded-For to every server that makes CGI variables of its fields: a name that would read
+ * as one that we act on, set or remove does not pass. */
 static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
 {
     const struct la_http_head *h = f->head;
