@@ -1,13 +1,16 @@
 #!/bin/sh
-# Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need.
+# Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need,
+# `bench` that and what the benchmarks measure with and against.
 set -u
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev iproute2"
 TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml python3-h11 curl gcovr nginx-light haproxy apache2 \
     iproute2 strace procps slowhttptest nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
+BENCH="$TESTS valgrind linux-perf"
 case "${1:-}" in
 build) wanted=$BUILD ;;
 tests) wanted=$TESTS ;;
-*) echo "usage: packages.sh build|tests" >&2; exit 2 ;;
+bench) wanted=$BENCH ;;
+*) echo "usage: packages.sh build|tests|bench" >&2; exit 2 ;;
 esac
 missing=""
 for package in $wanted; do
