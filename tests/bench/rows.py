@@ -1,0 +1,225 @@
+"""The rows: each measures one noun, for every proxy in turn, and adds its figures to the table.
+
+Within a row all proxies run at once but only one is under load; rounds go through them in turn, each round starting
+with the next one, so that whatever else the machine does hits all alike."""
+import os
+import shutil
+import statistics
+import subprocess
+
+import measure
+from proxies import pinned, program
+from table import REAL
+
+LARGE = 1 << 20
+
+
+def _cpu_metrics(bench, row, found, per, more):
+    """found: {proxy: [one dict for each run]}"""
+    for proxy, runs in found.items():
+        add = lambda metric, unit, key, **k: bench.table.add(row, metric, unit, proxy, [r[key] for r in runs], **k)
+        add(f"cpu{per}", more, "cpu")
+        # The kernel's split comes in ticks of 10 ms: over all runs together it means something.
+        ticks = max(sum(r["user"] + r["kernel"] for r in runs), 1)
+        for part in ("user", "kernel"):
+            share = sum(r[part] for r in runs) / ticks
+            bench.table.add(row, f"cpu{per}, {part}", more, proxy, [statistics.median(r["cpu"] for r in runs) * share])
+        add("requests per CPU second", "", "per_second", more_is_better=True)
+        add("page faults", "per request", "faults")
+        if all(r["counters"] for r in runs):
+            for event in runs[0]["counters"]:
+                bench.table.add(row, f"{event} per request", "", proxy, [r["counters"][event] for r in runs])
+
+
+def _cpu_run(bench, proxy, scale, **options):
+    with measure.Counters(proxy.pids()) as counters:
+        a = measure.cpu(proxy.pids())
+        result = bench.load.run(proxy, **options)
+        b = measure.cpu(proxy.pids())
+    n, total = result["done"], b[0] - a[0]
+    return dict(cpu=total / n * scale, user=b[1] - a[1], kernel=b[2] - a[2], faults=(b[3] - a[3]) / n, per_second=n / total * 1e9,
+                counters={k: v / n for k, v in counters.values.items()})
+
+
+def _cpu(bench, row, kept, bytes=128, log=False, clients=32):
+    per, unit, scale = (" per byte", "ns", 1 / LARGE) if bytes == LARGE else ("", "us per request", 1e-3)
+    with bench.site(bytes, kept=kept, log=log, only=REAL if log else None) as proxies:
+        found = {p.name: [] for p in proxies}
+        for p in proxies:
+            bench.load.run(p, kept=kept, clients=clients, ms=200)
+        for p in bench.rounds(proxies, bench.options.rounds):
+            found[p.name].append(_cpu_run(bench, p, scale, kept=kept, clients=clients, ms=bench.ms))
+    _cpu_metrics(bench, row, found, per, unit)
+
+
+def short(bench):
+    """a new connection for each request, pooled upstream, 128 bytes, no access log"""
+    _cpu(bench, "short", False)
+
+
+def short_logged(bench):
+    """the same with an access log"""
+    _cpu(bench, "short logged", False, log=True)
+
+
+def kept(bench):
+    """clients that keep their connection"""
+    _cpu(bench, "kept", True)
+
+
+def kept_logged(bench):
+    """the same with an access log"""
+    _cpu(bench, "kept logged", True, log=True)
+
+
+def large(bench):
+    """1 MiB responses to kept clients: CPU time per byte"""
+    _cpu(bench, "large", True, bytes=LARGE, clients=4)
+
+
+def syscalls(bench):
+    """system calls per request, short and kept, by strace"""
+    for name, is_kept in (("short", False), ("kept", True)):
+        with bench.site(128, kept=is_kept) as proxies:
+            for p in proxies:
+                bench.load.run(p, kept=is_kept, clients=32, requests=500)
+                n = bench.options.requests
+                with measure.Syscalls(p.pids(), os.path.join(p.folder, "strace")) as calls:
+                    bench.load.run(p, kept=is_kept, clients=32, requests=n)
+                row = f"syscalls {name}"
+                bench.table.add(row, "all", "per request", p.name, [sum(calls.calls.values()) / n])
+                for call, count in sorted(calls.calls.items(), key=lambda item: -item[1]):
+                    if count / n >= 0.02:
+                        bench.table.add(row, call, "per request", p.name, [count / n])
+                shutil.copy(calls.file, os.path.join(bench.out, f"strace-{name}-{p.name}.txt"))
+
+
+def _instructions(bench, row, is_kept, log, bytes=128, n=None):
+    n = n or min(bench.options.requests, 2000)
+    with bench.site(bytes, kept=is_kept, log=log, callgrind=True, only=REAL) as proxies:
+        for p in proxies:
+            bench.load.run(p, kept=is_kept, clients=16, requests=max(n // 4, 50))
+            p.instructions.take()
+            bench.load.run(p, kept=is_kept, clients=16, requests=n)
+            bench.table.add(row, "user", "instructions per request", p.name, [p.instructions.take() / n])
+            p.instructions.annotate(os.path.join(bench.out, f"callgrind-{row.replace(' ', '-')}-{p.name}.txt"), n)
+
+
+def instructions(bench):
+    """user-space instructions per request, by callgrind; the profiles stay in the output folder"""
+    for name, is_kept in (("short", False), ("kept", True)):
+        for log in (False,) if bench.options.quick else (False, True):
+            _instructions(bench, f"instructions {name}" + (" logged" if log else ""), is_kept, log)
+    if not bench.options.quick:
+        _instructions(bench, "instructions large", True, False, LARGE, max(bench.options.requests // 20, 10))
+
+
+def latency(bench):
+    """p50 and p99 at one fixed rate, half of what saturates nginx"""
+    for name, is_kept in (("short", False), ("kept", True)):
+        with bench.site(128, kept=is_kept) as proxies:
+            first = next((p for p in proxies if p.name == "nginx"), proxies[0])
+            full = max((bench.load.run(first, kept=is_kept, clients=64, ms=bench.ms) for _ in range(2)),
+                       key=lambda r: r["done"] / r["seconds"])
+            rate = full["done"] / full["seconds"] / 2
+            found = {p.name: [] for p in proxies}
+            for p in bench.rounds(proxies, bench.options.pairs):
+                found[p.name].append(bench.load.run(p, kept=is_kept, clients=256, rate=rate, ms=bench.ms))
+        for proxy, runs in found.items():
+            bench.table.add(f"latency {name}", "rate", "requests per second", proxy, [rate])
+            for metric in ("p50", "p99"):
+                bench.table.add(f"latency {name}", metric, "us", proxy, [r[f"{metric}_us"] for r in runs])
+
+
+def idle(bench):
+    """memory per idle client that keeps its connection"""
+    with bench.site(128, kept=True, only=REAL) as proxies:
+        for p in proxies:
+            bench.load.run(p, kept=True, clients=8, requests=2000)
+            n, before = bench.options.idle, measure.memory(p.pids())
+            holder = subprocess.Popen(bench.load.words(p, clients=n, hold=1), stdout=subprocess.PIPE, text=True)
+            try:
+                if holder.stdout.readline() != "holding\n":
+                    raise RuntimeError(f"{p.name}: {n} idle clients did not come about")
+                after = measure.memory(p.pids())
+            finally:
+                holder.terminate()
+                holder.wait(20)
+            bench.table.add("idle", "RSS per client", "bytes", p.name, [(after[0] - before[0]) / n])
+            bench.table.add("idle", "PSS per client", "bytes", p.name, [(after[1] - before[1]) / n])
+
+
+def opened(bench):
+    """upstream connections opened: 4 workers, 200 short clients, a pool of 64"""
+    with bench.site(128, workers=4, pool=64, everywhere=True, only=REAL) as proxies:
+        for p in proxies:
+            n = bench.options.opened
+            at = [p.origin.counts()]
+            for requests in (n // 10, n - n // 10):
+                bench.load.run(p, clients=200, requests=requests)
+                at.append(p.origin.counts())
+            cold, warm = at[1][0] - at[0][0], at[2][0] - at[1][0]
+            bench.table.add("opened", f"in {n:,} requests from a cold start", "connections", p.name, [cold + warm])
+            bench.table.add("opened", "per 1,000,000 requests once warm", "connections", p.name, [warm / (n - n // 10) * 1e6])
+
+
+def scaling(bench):
+    """cost per request with 1, 2 and 4 workers, at the same rate for each worker"""
+    for workers in (1, 2, 4):
+        with bench.site(128, workers=workers, everywhere=True, only=REAL) as proxies:
+            found = {p.name: [] for p in proxies}
+            options = dict(clients=256, rate=1000 * workers, ms=bench.ms)
+            for p in proxies:
+                bench.load.run(p, **options)
+            for p in bench.rounds(proxies, 3):
+                found[p.name].append(_cpu_run(bench, p, 1e-3, **options)["cpu"])
+        for proxy, runs in found.items():
+            bench.table.add("scaling", f"cpu, {workers} workers", "us per request", proxy, runs)
+        n = min(bench.options.requests, 2000)
+        with bench.site(128, workers=workers, everywhere=True, callgrind=True, only=("lastack", "before")) as proxies:
+            for p in proxies:
+                bench.load.run(p, clients=8 * workers, requests=n // 4)
+                p.instructions.take()
+                bench.load.run(p, clients=8 * workers, requests=n)
+                bench.table.add("scaling", f"user, {workers} workers", "instructions per request", p.name,
+                                [p.instructions.take() / n])
+
+
+def slow(bench):
+    """p99 of normal traffic while slowhttptest holds connections with heads that never end"""
+    tool = shutil.which("slowhttptest")
+    if not tool:
+        print("slow: slowhttptest is not installed; row left out")
+        return
+    with bench.site(128, only=REAL) as proxies:
+        found = {p.name: ([], []) for p in proxies}
+        options = dict(clients=256, rate=1000, ms=bench.ms)
+        for p in bench.rounds(proxies, 3):
+            found[p.name][0].append(bench.load.run(p, **options)["p99_us"])
+            seconds = bench.ms / 1000 + 3
+            words = [tool, "-H", "-c", 500, "-r", 500, "-i", 1, "-l", int(seconds + 1), "-x", 10, "-u",
+                     f"http://127.0.0.1:{p.port}/"]
+            attack = subprocess.Popen(pinned(bench.load.cpus, words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                bench.clients_at(p, 400)
+                found[p.name][1].append(bench.load.run(p, **options)["p99_us"])
+            finally:
+                attack.terminate()
+                attack.wait(20)
+    for proxy, (without, during) in found.items():
+        bench.table.add("slow", "p99 without slow clients", "us", proxy, without)
+        bench.table.add("slow", "p99 with 500 slow clients", "us", proxy, during)
+        bench.table.add("slow", "p99 with slow clients / without", "", proxy, [a / b for a, b in zip(during, without)])
+
+
+def micro(bench):
+    """instructions of single operations of the codec, the pool and the ledger"""
+    words = [program("bench_micro")]
+    for name in subprocess.run([*words, "list"], capture_output=True, text=True, check=True).stdout.split():
+        few, many = (measure.run_instructions([*words, name, n], os.path.join(bench.work, f"micro-{name}-{n}"))
+                     for n in ("1000", "3000"))
+        bench.table.add("micro", name, "instructions", "lastack", [(many - few) / 2000])
+
+
+ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, syscalls, instructions, latency, idle, opened,
+                                scaling, slow, micro)}
