@@ -64,6 +64,7 @@ done
 step coverage sh tests/coverage.sh
 step wire wire release tests/wire
 step hosts wire release tests/hosts
+step bench wire release tests/bench
 step wire-asan wire asan -m sanitizer tests/wire tests/hosts
 step wire-tsan wire tsan -m sanitizer tests/wire tests/hosts
 step fuzz fuzz
