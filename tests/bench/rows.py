@@ -2,6 +2,7 @@
 
 Within a row all proxies run at once but only one is under load; rounds go through them in turn, each round starting
 with the next one, so that whatever else the machine does hits all alike."""
+import concurrent.futures
 import os
 import shutil
 import statistics
@@ -78,20 +79,20 @@ def large(bench):
 
 
 def syscalls(bench):
-    """system calls per request, short and kept, by strace"""
-    for name, is_kept in (("short", False), ("kept", True)):
+    """system calls per request by strace: short and kept clients, 32 at once, and one short client alone"""
+    for name, is_kept, clients, n in (("short", False, 32, bench.options.requests), ("kept", True, 32, bench.options.requests),
+                                      ("short alone", False, 1, bench.options.requests // 4)):
         with bench.site(128, kept=is_kept) as proxies:
             for p in proxies:
                 bench.load.run(p, kept=is_kept, clients=32, requests=500)
-                n = bench.options.requests
                 with measure.Syscalls(p.pids(), os.path.join(p.folder, "strace")) as calls:
-                    bench.load.run(p, kept=is_kept, clients=32, requests=n)
+                    bench.load.run(p, kept=is_kept, clients=clients, requests=n)
                 row = f"syscalls {name}"
                 bench.table.add(row, "all", "per request", p.name, [sum(calls.calls.values()) / n])
                 for call, count in sorted(calls.calls.items(), key=lambda item: -item[1]):
                     if count / n >= 0.02:
                         bench.table.add(row, call, "per request", p.name, [count / n])
-                shutil.copy(calls.file, os.path.join(bench.out, f"strace-{name}-{p.name}.txt"))
+                shutil.copy(calls.file, os.path.join(bench.out, f"strace-{name.replace(' ', '-')}-{p.name}.txt"))
 
 
 def _instructions(bench, row, is_kept, log, bytes=128, n=None):
@@ -115,7 +116,7 @@ def instructions(bench):
 
 
 def latency(bench):
-    """p50 and p99 at one fixed rate, half of what saturates nginx"""
+    """p50 and p99 at one fixed rate, half of what nginx reaches with 64 clients that never pause"""
     for name, is_kept in (("short", False), ("kept", True)):
         with bench.site(128, kept=is_kept) as proxies:
             first = next((p for p in proxies if p.name == "nginx"), proxies[0])
@@ -165,13 +166,13 @@ def opened(bench):
 
 def scaling(bench):
     """cost per request with 1, 2 and 4 workers, at the same rate for each worker"""
-    for workers in (1, 2, 4):
+    for workers in (1, 2) if bench.options.quick else (1, 2, 4):
         with bench.site(128, workers=workers, everywhere=True, only=REAL) as proxies:
             found = {p.name: [] for p in proxies}
             options = dict(clients=256, rate=1000 * workers, ms=bench.ms)
             for p in proxies:
                 bench.load.run(p, **options)
-            for p in bench.rounds(proxies, 3):
+            for p in bench.rounds(proxies, 1 if bench.options.quick else 3):
                 found[p.name].append(_cpu_run(bench, p, 1e-3, **options)["cpu"])
         for proxy, runs in found.items():
             bench.table.add("scaling", f"cpu, {workers} workers", "us per request", proxy, runs)
@@ -194,7 +195,7 @@ def slow(bench):
     with bench.site(128, only=REAL) as proxies:
         found = {p.name: ([], []) for p in proxies}
         options = dict(clients=256, rate=1000, ms=bench.ms)
-        for p in bench.rounds(proxies, 3):
+        for p in bench.rounds(proxies, 1 if bench.options.quick else 3):
             found[p.name][0].append(bench.load.run(p, **options)["p99_us"])
             seconds = bench.ms / 1000 + 3
             words = [tool, "-H", "-c", 500, "-r", 500, "-i", 1, "-l", int(seconds + 1), "-x", 10, "-u",
@@ -215,9 +216,10 @@ def slow(bench):
 def micro(bench):
     """instructions of single operations of the codec, the pool and the ledger"""
     words = [program("bench_micro")]
+    count = lambda name, n: measure.run_instructions([*words, name, str(n)], os.path.join(bench.work, f"micro-{name}-{n}"))
     for name in subprocess.run([*words, "list"], capture_output=True, text=True, check=True).stdout.split():
-        few, many = (measure.run_instructions([*words, name, n], os.path.join(bench.work, f"micro-{name}-{n}"))
-                     for n in ("1000", "3000"))
+        with concurrent.futures.ThreadPoolExecutor(2) as both:
+            few, many = both.map(lambda n: count(name, n), (1000, 3000))
         bench.table.add("micro", name, "instructions", "lastack", [(many - few) / 2000])
 
 
