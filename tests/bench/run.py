@@ -8,6 +8,7 @@ import contextlib
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -117,19 +118,23 @@ def main():
     begin, work = time.monotonic(), tempfile.mkdtemp(prefix="bench-")
     os.chmod(work, 0o755)
     bench = Bench(options, work)
-    measure.Counters([])
-    f, failed = facts(bench), []
-    for name in options.only or rows.ROWS:
-        start = time.monotonic()
-        try:
-            rows.ROWS[name](bench)
-            print(f"{name}: {time.monotonic() - start:.1f} s", flush=True)
-        except (RuntimeError, AssertionError, OSError) as error:
-            failed.append(name)
-            print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
-        bench.table.write(options.out, about(f, time.monotonic() - begin), f)
-    print(open(os.path.join(options.out, "bench.md")).read())
-    shutil.rmtree(work, ignore_errors=True)
+    failed = []
+    try:
+        measure.Counters([])
+        f = facts(bench)
+        for name in options.only or rows.ROWS:
+            start = time.monotonic()
+            try:
+                rows.ROWS[name](bench)
+                print(f"{name}: {time.monotonic() - start:.1f} s", flush=True)
+            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
+                failed.append(name)
+                print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
+            bench.table.write(options.out, about(f, time.monotonic() - begin), f)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    with open(os.path.join(options.out, "bench.md")) as table:
+        print(table.read())
     if failed:
         sys.exit(f"failed rows: {', '.join(failed)}")
 

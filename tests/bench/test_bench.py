@@ -19,8 +19,8 @@ def test_counts(tmp_path):
     found = {(r["row"], r["metric"], r["proxy"]): r["median"] for r in results}
 
     # lastack does the work of the floor and little more; the bounds leave room for wake-ups on a busy machine.
-    assert 6 <= found["syscalls short", "all", "floor"] <= 8
-    assert 5 <= found["syscalls short", "all", "lastack"] <= 10
+    assert 6 <= found["syscalls short", "all", "floor"] <= 9
+    assert 5 <= found["syscalls short", "all", "lastack"] <= 12
     assert 4 <= found["syscalls kept", "all", "lastack"] <= 8
     # a pool of 64 for 200 clients on 4 workers: never more, and none is opened twice
     assert 1 <= found["opened", "in 3,000 requests from a cold start", "lastack"] <= 64
