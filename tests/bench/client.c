@@ -129,8 +129,7 @@ static void start(struct client *c, uint64_t from_ns)
         if (c->fd < 0)
             bench_die("socket");
         load.connections++;
-        if (connect(c->fd, (struct sockaddr *)&load.target, sizeof(load.target)) < 0 &&
-            errno != EINPROGRESS) {
+        if (connect(c->fd, (struct sockaddr *)&load.target, sizeof(load.target)) < 0 && errno != EINPROGRESS) {
             fail(c, strerror(errno));
             return;
         }
@@ -219,8 +218,7 @@ static void on_client(struct client *c, uint32_t events)
 
 static void arm_timer(void)
 {
-    struct itimerspec at = {
-        .it_value = {(time_t)(load.next_ns / 1000000000), (long)(load.next_ns % 1000000000)}};
+    struct itimerspec at = {.it_value = {(time_t)(load.next_ns / 1000000000), (long)(load.next_ns % 1000000000)}};
     timerfd_settime(load.timer, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
@@ -229,8 +227,7 @@ static void on_tick(void)
     uint64_t times;
     if (read(load.timer, &times, sizeof(times)) < 0)
         return;
-    for (uint64_t now = now_ns(); load.next_ns <= now && may_start();
-         load.next_ns += 1000000000 / load.rate) {
+    for (uint64_t now = now_ns(); load.next_ns <= now && may_start(); load.next_ns += 1000000000 / load.rate) {
         if (load.frees)
             start(&load.client[load.free[--load.frees]], load.next_ns);
         else if (load.waiting_n < WAITING)
@@ -256,14 +253,13 @@ static double quantile_us(double q)
 static void report(uint64_t elapsed_ns)
 {
     qsort(load.sample, load.samples, sizeof(*load.sample), by_value);
-    printf(
-        "{\"started\":%llu,\"done\":%llu,\"failed\":%llu,\"shed\":%llu,\"connections\":%llu,\"seconds\":%.6f,"
-        "\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,\"max_us\":%.2f,\"first_failure\":"
-        "\"%s\"}\n",
-        (unsigned long long)load.started, (unsigned long long)load.done, (unsigned long long)load.failed,
-        (unsigned long long)load.shed, (unsigned long long)load.connections, (double)elapsed_ns / 1e9,
-        quantile_us(0.5), quantile_us(0.9), quantile_us(0.99), quantile_us(0.999), quantile_us(1),
-        load.first_failure ? load.first_failure : "");
+    printf("{\"started\":%llu,\"done\":%llu,\"failed\":%llu,\"shed\":%llu,\"connections\":%llu,\"seconds\":%.6f,"
+           "\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,\"max_us\":%.2f,\"first_failure\":"
+           "\"%s\"}\n",
+           (unsigned long long)load.started, (unsigned long long)load.done, (unsigned long long)load.failed,
+           (unsigned long long)load.shed, (unsigned long long)load.connections, (double)elapsed_ns / 1e9,
+           quantile_us(0.5), quantile_us(0.9), quantile_us(0.99), quantile_us(0.999), quantile_us(1),
+           load.first_failure ? load.first_failure : "");
     fflush(stdout);
 }
 
@@ -303,11 +299,10 @@ static void prepare(void)
     bench_descriptors();
     load.kept |= load.hold;
     load.target = bench_address(load.port);
-    load.request_n =
-        (size_t)snprintf(load.request, sizeof(load.request),
-                         "GET /index.html?a=1 HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\n"
-                         "Accept: */*\r\n%s\r\n",
-                         load.kept ? "" : "Connection: close\r\n");
+    load.request_n = (size_t)snprintf(load.request, sizeof(load.request),
+                                      "GET /index.html?a=1 HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\n"
+                                      "Accept: */*\r\n%s\r\n",
+                                      load.kept ? "" : "Connection: close\r\n");
     load.client = calloc(load.clients, sizeof(*load.client));
     load.free = calloc(load.clients, sizeof(*load.free));
     load.waiting = calloc(WAITING, sizeof(*load.waiting));
@@ -340,9 +335,8 @@ static void begin(void)
 int main(int argc, char **argv)
 {
     if (!options(argc, argv)) {
-        fprintf(stderr,
-                "usage: bench_client --port N --clients N [--kept 1] [--rate N] [--requests N] [--ms N] "
-                "[--hold 1]\n");
+        fprintf(stderr, "usage: bench_client --port N --clients N [--kept 1] [--rate N] [--requests N] [--ms N] "
+                        "[--hold 1]\n");
         return 2;
     }
     prepare();

@@ -55,8 +55,8 @@ static void parse_response(void)
 {
     size_t seen = 0;
     enum la_err e = LA_OK;
-    la_assert(la_http_parse_response(&head, response, sizeof(response) - 1, &seen, &limits, LA_METHOD_GET,
-                                     false, &e) == LA_HTTP_DONE);
+    la_assert(la_http_parse_response(&head, response, sizeof(response) - 1, &seen, &limits, LA_METHOD_GET, false, &e) ==
+              LA_HTTP_DONE);
     sink += head.headers;
 }
 
