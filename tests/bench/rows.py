@@ -13,6 +13,7 @@ from proxies import pinned, program
 from table import REAL
 
 LARGE = 1 << 20
+WARM = 6000  # requests before a count begins: lastack looks at each connection of a server before use until 4,096 were quiet
 
 
 def _cpu_metrics(bench, row, found, per, more):
@@ -84,7 +85,7 @@ def syscalls(bench):
                                       ("short alone", False, 1, bench.options.requests // 4)):
         with bench.site(128, kept=is_kept) as proxies:
             for p in proxies:
-                bench.load.run(p, kept=is_kept, clients=32, requests=500)
+                bench.load.run(p, kept=is_kept, clients=32, requests=WARM)
                 with measure.Syscalls(p.pids(), os.path.join(p.folder, "strace")) as calls:
                     bench.load.run(p, kept=is_kept, clients=clients, requests=n)
                 row = f"syscalls {name}"
@@ -99,7 +100,7 @@ def _instructions(bench, row, is_kept, log, bytes=128, n=None):
     n = n or min(bench.options.requests, 2000)
     with bench.site(bytes, kept=is_kept, log=log, callgrind=True, only=REAL) as proxies:
         for p in proxies:
-            bench.load.run(p, kept=is_kept, clients=16, requests=max(n // 4, 50))
+            bench.load.run(p, kept=is_kept, clients=16, requests=max(n // 4, 50) if bench.options.quick or bytes == LARGE else WARM)
             p.instructions.take()
             bench.load.run(p, kept=is_kept, clients=16, requests=n)
             bench.table.add(row, "user", "instructions per request", p.name, [p.instructions.take() / n])
