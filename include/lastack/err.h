@@ -53,6 +53,7 @@
     X(RESPONSE_TIMEOUT, "response_timeout", 504, "http_response_timeout", "server did not respond in time")        \
     X(RESPONSE_STALLED, "response_stalled", 504, "connection_read_timeout", "server stopped in its response")      \
     X(RESPONSE_BAD, "response_malformed", 502, "http_protocol_error", "malformed response")                        \
+    X(RESPONSE_UNASKED, "response_unasked", 502, "http_protocol_error", "bytes that nobody asked for")               \
     X(RESPONSE_FRAMING, "response_framing", 502, "http_protocol_error", "ambiguous response framing")              \
     X(RESPONSE_HEAD_SIZE, "response_head_too_large", 502, "http_response_header_section_size", "response head too large") \
     X(RESPONSE_INCOMPLETE, "response_incomplete", 502, "http_response_incomplete", "response ended early")         \

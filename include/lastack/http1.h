@@ -183,7 +183,7 @@ static inline void la_http_writer_init(struct la_http_writer *w, char *p, size_t
     *w = (struct la_http_writer){p, 0, cap, false};
 }
 void la_http_write(struct la_http_writer *w, struct la_slice s);
-void la_http_write_u64(struct la_http_writer *w, uint64_t v);
+void la_http_write_length(struct la_http_writer *w, uint64_t v); /* the Content-Length line */
 /* "Name: value\r\n". A name or value with a control character (CR, LF, NUL, ...) is never written: overflow is set. */
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value);
 /* Field i of a head that the parser has made: its bytes were judged there. */

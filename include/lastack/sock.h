@@ -30,6 +30,8 @@ int la_sock_error(int fd); /* SO_ERROR as -errno; 0: fine */
 
 /* 0: quiet; 1: bytes wait; -1: FIN or error. Takes nothing. */
 int la_sock_peek(int fd);
+/* Bytes sent that the peer's kernel has not confirmed. */
+size_t la_sock_unheard(int fd);
 void la_sock_nodelay(int fd);
 /* Keep-alive probes and TCP_USER_TIMEOUT so that a peer that vanished is noticed within about ms. */
 void la_sock_user_timeout(int fd, unsigned ms);

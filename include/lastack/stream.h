@@ -39,6 +39,8 @@ ssize_t la_stream_recv(struct la_stream *s, void *p, size_t n);
 ssize_t la_stream_send(struct la_stream *s, const struct iovec *v, int n, bool more);
 /* 0 quiet, 1 bytes wait, -1 FIN or error. */
 int la_stream_peek(struct la_stream *s);
+/* How many of the bytes sent the peer has not confirmed; 0 where that cannot be told. */
+size_t la_stream_unheard(const struct la_stream *s);
 void la_stream_shutdown(struct la_stream *s); /* our FIN; reading goes on */
 void la_stream_close(struct la_stream *s);
 void la_stream_reset(struct la_stream *s);    /* RST */

@@ -78,6 +78,9 @@ enum la_verdict {
 void la_conn_release(struct la_conn **c, enum la_verdict v, enum la_close_cause cause);
 /* GONE, and at once a dial for w in the same place; w waits for that dial. */
 void la_conn_redial(struct la_conn **c, enum la_close_cause cause, struct la_waiter *w);
+/* Is it worth a system call to learn whether what came as an answer could be one: its first request, or a server that has
+ * not earned trust? */
+bool la_conn_in_doubt(const struct la_conn *c);
 void la_conn_to_tunnel(struct la_conn *c);
 /* From now on it never goes back to the pool. LA_REUSE leaves it with its keeper, who sets on_event; without a keeper it
  * ends (our FIN). May be called again, with another keeper. */

@@ -36,7 +36,7 @@ void la_http_write(struct la_http_writer *w, struct la_slice s)
     w->n += s.n;
 }
 
-void la_http_write_u64(struct la_http_writer *w, uint64_t v)
+void la_http_write_length(struct la_http_writer *w, uint64_t v)
 {
     char digits[20];
     size_t n = sizeof(digits);
@@ -44,7 +44,9 @@ void la_http_write_u64(struct la_http_writer *w, uint64_t v)
         digits[--n] = (char)('0' + v % 10);
         v /= 10;
     } while (v > 0);
+    la_http_write(w, LA_SLICE("Content-Length: "));
     la_http_write(w, la_slice(digits + n, sizeof(digits) - n));
+    la_http_write(w, LA_SLICE("\r\n"));
 }
 
 static bool clean(struct la_slice s)

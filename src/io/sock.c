@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <linux/in.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -150,6 +152,12 @@ int la_sock_peek(int fd)
     if (n > 0)
         return 1;
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+size_t la_sock_unheard(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 void la_sock_reset(int fd)

@@ -45,6 +45,11 @@ int la_stream_peek(struct la_stream *s)
     return s->transport ? s->transport->peek(s) : la_sock_peek(la_stream_fd(s));
 }
 
+size_t la_stream_unheard(const struct la_stream *s)
+{
+    return s->transport ? 0 : la_sock_unheard(la_stream_fd(s));
+}
+
 void la_stream_shutdown(struct la_stream *s)
 {
     if (s->transport)

@@ -38,9 +38,7 @@ static void write_request(struct la_http_writer *w, const struct la_request *r)
     la_http_write_header(w, LA_SLICE("Host"), r->host);
     la_http1_write_fields(w, &r->fields);
     if (r->body == LA_BODY_LENGTH) {
-        la_http_write(w, LA_SLICE("Content-Length: "));
-        la_http_write_u64(w, r->length);
-        la_http_write(w, LA_SLICE("\r\n"));
+        la_http_write_length(w, r->length);
     } else if (r->body == LA_BODY_UNKNOWN) {
         la_http_write(w, LA_SLICE("Transfer-Encoding: chunked\r\n"));
     }
@@ -425,6 +423,10 @@ static bool take_bytes(struct la_call *c, size_t n)
 {
     const char *p = c->env->scratch;
     if (!c->got_bytes) {
+        if (la_conn_in_doubt(c->conn) && la_stream_unheard(&c->conn->stream) >= c->bytes_sent) {
+            fail(c, LA_RESPONSE_UNASKED, LA_CLOSE_UNEXPECTED_BYTES, false);
+            return false;
+        }
         c->got_bytes = true;
         c->first_byte_ns = la_loop_now_ns(c->env->loop);
         if (c->request_done)

@@ -236,25 +236,20 @@ void la_turn_wait_for_room(struct la_turn *t)
 
 static void write_framing(struct la_http_writer *w, struct la_turn *t, const struct la_response *r)
 {
-    char number[24];
-    struct la_http_writer n;
-    la_http_writer_init(&n, number, sizeof number);
     if (r->status < 200 || r->status == 204) {
         t->no_body = true;
     } else if (t->method == LA_METHOD_HEAD || r->status == 304) {
         t->no_body = true;
         if (r->announce)
-            la_http_write_u64(&n, r->length);
+            la_http_write_length(w, r->length);
     } else if (r->body == LA_BODY_UNKNOWN) {
         t->chunked = t->minor >= 1;
         t->until_close = !t->chunked;
         t->length_left = UINT64_MAX;
     } else {
         t->length_left = r->body == LA_BODY_LENGTH ? r->length : 0;
-        la_http_write_u64(&n, t->length_left);
+        la_http_write_length(w, t->length_left);
     }
-    if (n.n)
-        la_http_write_header(w, LA_SLICE("Content-Length"), la_slice(number, n.n));
     if (t->chunked)
         la_http_write(w, LA_SLICE("Transfer-Encoding: chunked\r\n"));
 }

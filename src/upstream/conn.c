@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define RESET_MS 10 /* for the backend to see a reset, beside twice the time of a dial */
+
 static void on_io(struct la_io *io, int events);
 static void on_timer(struct la_timer *t);
 
@@ -274,10 +276,26 @@ void la_conn_shut(struct la_conn *c, enum la_close_cause cause)
     la_stream_shutdown(&c->stream);
 }
 
-/* Ends it and offers its place. */
-static void end_and_offer(struct la_conn *c, enum la_close_cause cause, bool reset)
+/* A backend that is dialed at once may accept the new connection before it has looked at the old one's reset, and
+ * would count one too many. */
+static void hold_place(struct la_conn *c, enum la_close_cause cause)
 {
     struct la_outlet *o = c->outlet;
+    uint32_t trip_us = atomic_load_explicit(&o->pool.server->connect_us, memory_order_relaxed);
+    la_conn_set_leaving(c, cause);
+    c->item.shut = true;
+    la_stream_reset(&c->stream);
+    la_stream_init(&c->stream, o->branch->home->loop, -1, on_io);
+    la_timer_set(&c->timer, RESET_MS + 2 * trip_us / 1000);
+}
+
+void la_conn_end_and_offer(struct la_conn *c, enum la_close_cause cause, bool reset)
+{
+    struct la_outlet *o = c->outlet;
+    if (reset && la_stream_fd(&c->stream) >= 0) {
+        hold_place(c, cause);
+        return;
+    }
     la_conn_end(c, cause, reset);
     la_dispatch_place(o);
 }
@@ -297,11 +315,11 @@ static void on_quiet_event(struct la_conn *c)
     if (n > 0 && c->item.shut)
         return; /* said before it saw our FIN; its own is still to come */
     if (n > 0)
-        end_and_offer(c, LA_CLOSE_UNEXPECTED_BYTES, true);
+        la_conn_end_and_offer(c, LA_CLOSE_UNEXPECTED_BYTES, true);
     else if (leaving)
-        end_and_offer(c, n == 0 || c->item.shut ? c->cause : LA_CLOSE_BACKEND_RESET, false);
+        la_conn_end_and_offer(c, n == 0 || c->item.shut ? c->cause : LA_CLOSE_BACKEND_RESET, false);
     else
-        end_and_offer(c, n == 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_BACKEND_RESET, false);
+        la_conn_end_and_offer(c, n == 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_BACKEND_RESET, false);
 }
 
 static void on_io(struct la_io *io, int events)
@@ -323,8 +341,10 @@ static void on_timer(struct la_timer *t)
         dial_failed(c, at_once ? c->dial_error : LA_CONNECT_TIMEOUT, !at_once);
     } else {
         la_assert(c->item.state == LA_CONN_LEAVING);
-        if (c->item.shut) {
-            end_and_offer(c, LA_CLOSE_FORCED, true);
+        if (la_stream_fd(&c->stream) < 0) { /* hold_place */
+            la_conn_end_and_offer(c, c->cause, true);
+        } else if (c->item.shut) {
+            la_conn_end_and_offer(c, LA_CLOSE_FORCED, true);
         } else {
             /* The backend did not hang up when asked: our FIN, and the same time once more. */
             la_conn_shut(c, LA_CLOSE_FORCED);

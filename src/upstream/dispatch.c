@@ -63,6 +63,11 @@ static bool worth_a_look(const struct la_conn *c, bool replayable, uint64_t now)
            atomic_load_explicit(&c->outlet->pool.server->quiet, memory_order_relaxed) < TRUSTED;
 }
 
+bool la_conn_in_doubt(const struct la_conn *c)
+{
+    return c->fresh || atomic_load_explicit(&c->outlet->pool.server->quiet, memory_order_relaxed) < TRUSTED;
+}
+
 /* 0: quiet; else as la_stream_peek says. */
 static int look(struct la_conn *c, bool replayable, uint64_t now)
 {
@@ -91,8 +96,7 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
         }
         if (quiet < 0)
             la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / MS, now);
-        la_conn_end(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
-        la_dispatch_place(o);
+        la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
     }
 }
 
@@ -157,8 +161,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     bool parked = c->item.state == LA_CONN_PARKED;
     int quiet = arrived && !parked ? la_stream_peek(&c->stream) : 0;
     if (quiet != 0) {
-        la_conn_end(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
-        la_dispatch_place(o);
+        la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
         return;
     }
     if (parked && arrived) { /* asked for because only parked ones were left: a safe request rides it */
@@ -355,10 +358,7 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
         break;
     case LA_BACKEND_ENDS: la_conn_set_leaving(c, cause); break;
     case LA_GONE:
-    case LA_RESET:
-        la_conn_end(c, cause, v == LA_RESET);
-        la_dispatch_place(o);
-        break;
+    case LA_RESET: la_conn_end_and_offer(c, cause, v == LA_RESET); break;
     }
 }
 

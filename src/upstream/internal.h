@@ -42,6 +42,8 @@ void la_conn_lost(struct la_conn *c); /* pinned: tells its keeper that it takes 
 void la_conn_shut(struct la_conn *c, enum la_close_cause cause);
 /* Ends it: counts, gives port back, frees. The place stays taken: the caller offers it. */
 void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset);
+/* The same, and its place is offered: at once, or, after a reset, when the backend can have seen that. */
+void la_conn_end_and_offer(struct la_conn *c, enum la_close_cause cause, bool reset);
 /* Hands an idle or parked connection to another worker. */
 void la_conn_hand_over(struct la_conn *c, unsigned worker);
 void la_outlet_arm_clock(struct la_outlet *o);

@@ -17,6 +17,7 @@ static const bool allowed[LA_CONN_STATE_COUNT][LA_CONN_STATE_COUNT] = {
     [LA_CONN_PARKED] = {[LA_CONN_BUSY] = true, [LA_CONN_LEAVING] = true},
     [LA_CONN_PINNED] = {[LA_CONN_LEAVING] = true, [LA_CONN_TUNNEL] = true}, /* never to the pool again */
     [LA_CONN_LEAVING] = {[LA_CONN_LEAVING] = true},
+    [LA_CONN_TUNNEL] = {[LA_CONN_LEAVING] = true},
 };
 
 void la_pool_init(struct la_pool *p, struct la_server *server, const struct la_conf_upstream *conf, unsigned worker)

@@ -106,9 +106,8 @@ static void write_response(uint64_t n)
         la_http_writer_init(&w, out, sizeof(out));
         la_http_write_status(&w, 200, LA_SLICE("OK"));
         la_http1_write_fields(&w, &f);
-        la_http_write(&w, LA_SLICE("Content-Length: "));
-        la_http_write_u64(&w, 128);
-        la_http_write(&w, LA_SLICE("\r\n\r\n"));
+        la_http_write_length(&w, 128);
+        la_http_write(&w, LA_SLICE("\r\n"));
         sink += w.n;
     }
 }

@@ -75,9 +75,7 @@ static void pass_head(const struct stream *s, const struct la_http_head *h)
     if (kind == 'c') {
         la_http_write_header(w, LA_SLICE("Transfer-Encoding"), LA_SLICE("chunked"));
     } else if (kind == 'l') {
-        la_http_write(w, LA_SLICE("Content-Length: "));
-        la_http_write_u64(w, length);
-        la_http_write(w, LA_SLICE("\r\n"));
+        la_http_write_length(w, length);
     }
     la_http_write(w, LA_SLICE("\r\n"));
 }

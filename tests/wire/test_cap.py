@@ -1,5 +1,6 @@
 """The cap is exact: four workers, eight places, a backend that resets the ninth connection, bursts of 300 clients."""
 from harness.peers import clean
+from harness.raw import Client, Crowd, request
 from harness.wait import scale, until
 
 PLACES, CLIENTS = 8, 300
@@ -32,3 +33,22 @@ def test_bursts_never_exceed_the_cap_and_keep_it_busy(run):
     assert seen["requests"] == REQUESTS and seen["duplicates"] == 0
     assert seen["reuse"] >= 0.999, seen["reuse"]
     assert sum(averages) / len(averages) >= 7.8, averages
+
+
+def test_clients_that_leave_in_the_middle(run):
+    """Their connections are reset, because the rest of the response is long, and dialed anew. Only the backend knows when
+    it has seen a reset: few of the new ones may come before that."""
+    backend = run.backend(max_connections=4)
+    _, port = run.front([backend], workers=2, pool={"max": 4}, buffer={"response_file": 0})
+
+    def leave(_):
+        for _ in range(scale(40, 400)):
+            with Client(port) as c:
+                c.send(request("/?size=8000000"))
+                assert c.fill()
+                c.reset()
+    Crowd(16, leave).results()
+    until(lambda: backend.stats()["open"] <= 4 and backend.stats()["busy"] == 0, 10, "the end")
+    seen = backend.stats()
+    assert seen["accepted"] > 16 * 20
+    assert seen["over_cap"] <= seen["accepted"] / 20, seen

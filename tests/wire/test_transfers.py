@@ -166,7 +166,7 @@ def all_given_back(p):
 @pytest.mark.parametrize("client", CLIENTS)
 def test_uploads(run, files, digests, client, mode):
     store = run.own(Store(run.folder("store")))
-    p, port = run.front([store], buffer={"request_mode": mode, "dir": run.folder("spool")})
+    p, port = run.front([store], pool={"idle_reuse": "60s"}, buffer={"request_mode": mode, "dir": run.folder("spool")})
     raw.get(port, "/stats")
     with Watch(p.process) as memory:
         for size, path in files.items():
