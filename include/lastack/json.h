@@ -12,6 +12,9 @@ struct la_text {
 void la_text_fini(struct la_text *t);
 void la_text_add(struct la_text *t, const void *p, size_t n);
 void la_text_addf(struct la_text *t, const char *fmt, ...) LA_PRINTF(2, 3);
+void la_text_str(struct la_text *t, const char *s);
+void la_text_u64(struct la_text *t, uint64_t v);
+void la_text_thousandths(struct la_text *t, uint64_t v); /* 1234: 1.234 */
 
 struct la_json {
     struct la_text *out;
@@ -26,6 +29,7 @@ void la_json_str(struct la_json *j, const char *key, const char *value);
 void la_json_slice(struct la_json *j, const char *key, struct la_slice value);
 void la_json_int(struct la_json *j, const char *key, int64_t value);
 void la_json_num(struct la_json *j, const char *key, double value);
+void la_json_thousandths(struct la_json *j, const char *key, uint64_t value); /* as la_text_thousandths */
 void la_json_bool(struct la_json *j, const char *key, bool value);
 /* Writes s as a quoted JSON string; bytes that are not UTF-8 become \u00XX. */
 void la_json_quote(struct la_text *out, struct la_slice s);

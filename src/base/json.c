@@ -34,15 +34,47 @@ void la_text_add(struct la_text *t, const void *p, size_t n)
 void la_text_addf(struct la_text *t, const char *fmt, ...)
 {
     va_list ap;
+    size_t room = t->cap - t->n;
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(room ? t->p + t->n : NULL, room, fmt, ap);
     va_end(ap);
     la_assert(n >= 0);
-    reserve(t, (size_t)n);
-    va_start(ap, fmt);
-    vsnprintf(t->p + t->n, (size_t)n + 1, fmt, ap);
-    va_end(ap);
+    if ((size_t)n >= room) {
+        reserve(t, (size_t)n);
+        va_start(ap, fmt);
+        vsnprintf(t->p + t->n, (size_t)n + 1, fmt, ap);
+        va_end(ap);
+    }
     t->n += (size_t)n;
+}
+
+void la_text_str(struct la_text *t, const char *s)
+{
+    la_text_add(t, s, strlen(s));
+}
+
+/* At least `least` digits. */
+static void digits(struct la_text *t, uint64_t v, unsigned least)
+{
+    char text[20];
+    unsigned n = sizeof text;
+    do {
+        text[--n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0 || sizeof text - n < least);
+    la_text_add(t, text + n, sizeof text - n);
+}
+
+void la_text_u64(struct la_text *t, uint64_t v)
+{
+    digits(t, v, 1);
+}
+
+void la_text_thousandths(struct la_text *t, uint64_t v)
+{
+    digits(t, v / 1000, 1);
+    la_text_add(t, ".", 1);
+    digits(t, v % 1000, 3);
 }
 
 /* Length of the UTF-8 sequence at p, 0 when it is not one. */
@@ -65,6 +97,14 @@ void la_json_quote(struct la_text *out, struct la_slice s)
 {
     la_text_add(out, "\"", 1);
     for (size_t i = 0; i < s.n;) {
+        size_t plain = i;
+        while (plain < s.n && s.p[plain] >= 0x20 && s.p[plain] < 0x7f && s.p[plain] != '"' && s.p[plain] != '\\')
+            plain++;
+        if (plain > i) {
+            la_text_add(out, s.p + i, plain - i);
+            i = plain;
+            continue;
+        }
         unsigned char c = (unsigned char)s.p[i];
         size_t len = utf8((const unsigned char *)s.p + i, s.n - i);
         if (c == '"' || c == '\\') {
@@ -126,7 +166,9 @@ void la_json_str(struct la_json *j, const char *key, const char *value)
 void la_json_int(struct la_json *j, const char *key, int64_t value)
 {
     item(j, key);
-    la_text_addf(j->out, "%lld", (long long)value);
+    if (value < 0)
+        la_text_add(j->out, "-", 1);
+    la_text_u64(j->out, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
 void la_json_num(struct la_json *j, const char *key, double value)
@@ -136,6 +178,12 @@ void la_json_num(struct la_json *j, const char *key, double value)
         la_text_addf(j->out, "%.9g", value);
     else
         la_text_add(j->out, "null", 4);
+}
+
+void la_json_thousandths(struct la_json *j, const char *key, uint64_t value)
+{
+    item(j, key);
+    la_text_thousandths(j->out, value);
 }
 
 void la_json_bool(struct la_json *j, const char *key, bool value)

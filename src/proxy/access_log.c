@@ -6,7 +6,6 @@
 #include "lastack/json.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +18,9 @@ struct la_access_log {
     struct la_timer timer;
     int fd;
     enum la_log_format format;
+    time_t second; /* of second_text */
+    const char *second_format;
+    char second_text[40];
 };
 
 static void on_timer(struct la_timer *t)
@@ -64,7 +66,6 @@ void la_access_log_free(struct la_access_log **ap)
 struct line {
     char client[LA_ADDR_TEXT], source[LA_ADDR_TEXT];
     const char *upstream, *server, *error;
-    char time[64];
 };
 
 static void describe(const struct la_exchange *x, struct line *l)
@@ -78,25 +79,37 @@ static void describe(const struct la_exchange *x, struct line *l)
         la_addr_host_text(&x->pair->source, l->source);
 }
 
-static double ms(uint64_t ns)
+/* The second of now in a format's words, made once a second; holds until the next call. */
+static const char *second_text(struct la_access_log *a, uint64_t now_ns, const char *format)
 {
-    return (double)(ns / 1000) / 1000.;
+    time_t s = (time_t)(now_ns / 1000000000u);
+    if (s != a->second || a->second_format != format) {
+        struct tm tm;
+        gmtime_r(&s, &tm);
+        strftime(a->second_text, sizeof a->second_text, format, &tm);
+        a->second = s;
+        a->second_format = format;
+    }
+    return a->second_text;
 }
 
-static void write_json(struct la_text *out, const struct la_exchange *x)
+static void write_json(struct la_access_log *a, const struct la_exchange *x)
 {
+    static const char format[] = "%Y-%m-%dT%H:%M:%S";
+    struct la_text *out = &a->text;
     struct line l;
     struct la_json j;
+    char time[64];
     describe(x, &l);
     uint64_t now = la_wall_ns();
-    time_t s = (time_t)(now / 1000000000u);
-    struct tm tm;
-    gmtime_r(&s, &tm);
-    size_t n = strftime(l.time, sizeof l.time, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(l.time + n, sizeof l.time - n, ".%03uZ", (unsigned)(now / 1000000u % 1000u));
+    unsigned ms = (unsigned)(now / 1000000u % 1000u);
+    char rest[] = ".000Z";
+    for (int i = 3; i > 0; i--, ms /= 10)
+        rest[i] = (char)('0' + ms % 10);
+    strcat(strcpy(time, second_text(a, now, format)), rest);
     la_json_init(&j, out);
     la_json_open(&j, NULL, '{');
-    la_json_str(&j, "time", l.time);
+    la_json_str(&j, "time", time);
     la_json_str(&j, "listener", x->door->front.name);
     la_json_str(&j, "client", l.client);
     la_json_slice(&j, "method", x->method);
@@ -110,10 +123,10 @@ static void write_json(struct la_text *out, const struct la_exchange *x)
     la_json_str(&j, "source", l.source);
     la_json_int(&j, "connection", (int64_t)x->conn_id);
     la_json_int(&j, "reuse", (int64_t)x->conn_reuse);
-    la_json_num(&j, "queue_ms", ms(x->queue_ns));
-    la_json_num(&j, "connect_ms", ms(x->connect_ns));
-    la_json_num(&j, "backend_ms", ms(x->backend_ns));
-    la_json_num(&j, "total_ms", ms(x->end_ns - x->start_ns));
+    la_json_thousandths(&j, "queue_ms", x->queue_ns / 1000);
+    la_json_thousandths(&j, "connect_ms", x->connect_ns / 1000);
+    la_json_thousandths(&j, "backend_ms", x->backend_ns / 1000);
+    la_json_thousandths(&j, "total_ms", (x->end_ns - x->start_ns) / 1000);
     la_json_int(&j, "retries", x->retries);
     la_json_str(&j, "error", l.error);
     la_json_slice(&j, "user_agent", x->agent);
@@ -122,47 +135,82 @@ static void write_json(struct la_text *out, const struct la_exchange *x)
     la_text_add(out, "\n", 1);
 }
 
-/* In quotes, with everything that could end a field or a line escaped as \xHH. */
+/* With everything that could end a field or a line escaped as \xHH. */
+static void escaped(struct la_text *out, struct la_slice s)
+{
+    for (size_t i = 0; i < s.n;) {
+        size_t plain = i;
+        while (plain < s.n && s.p[plain] >= 0x20 && s.p[plain] < 0x7f && s.p[plain] != '"' && s.p[plain] != '\\')
+            plain++;
+        la_text_add(out, s.p + i, plain - i);
+        if (plain < s.n)
+            la_text_addf(out, "\\x%02X", (unsigned char)s.p[plain++]);
+        i = plain;
+    }
+}
+
 static void quoted(struct la_text *out, struct la_slice s)
 {
-    if (s.n == 0) {
-        la_text_add(out, "\"-\"", 3);
-        return;
-    }
     la_text_add(out, "\"", 1);
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
-            la_text_addf(out, "\\x%02X", c);
-        else
-            la_text_add(out, &s.p[i], 1);
-    }
+    if (s.n)
+        escaped(out, s);
+    else
+        la_text_add(out, "-", 1);
     la_text_add(out, "\"", 1);
 }
 
-static void write_combined(struct la_text *out, const struct la_exchange *x)
+static void named(struct la_text *out, const char *name, const char *value)
 {
+    la_text_str(out, name);
+    la_text_str(out, *value ? value : "-");
+}
+
+static void counted(struct la_text *out, const char *name, uint64_t value)
+{
+    la_text_str(out, name);
+    la_text_u64(out, value);
+}
+
+static void timed(struct la_text *out, const char *name, uint64_t ns)
+{
+    la_text_str(out, name);
+    la_text_thousandths(out, ns / 1000);
+}
+
+static void write_combined(struct la_access_log *a, const struct la_exchange *x)
+{
+    static const char format[] = "%d/%b/%Y:%H:%M:%S +0000";
+    struct la_text *out = &a->text;
     struct line l;
     describe(x, &l);
-    time_t s = (time_t)(la_wall_ns() / 1000000000u);
-    struct tm tm;
-    gmtime_r(&s, &tm);
-    strftime(l.time, sizeof l.time, "%d/%b/%Y:%H:%M:%S +0000", &tm);
-    char request[1024];
-    int n = x->method.n ? snprintf(request, sizeof request, "%.*s %.*s HTTP/1.%u", (int)la_min64(x->method.n, 64),
-                                   x->method.p, (int)la_min64(x->target.n, 900), x->target.p, x->minor)
-                        : 0;
-    la_text_addf(out, "%s - - [%s] ", l.client, l.time);
-    quoted(out, la_slice(request, (size_t)n));
-    la_text_addf(out, " %d %llu ", x->status, (unsigned long long)x->body_out);
+    la_text_str(out, l.client);
+    named(out, " - - [", second_text(a, la_wall_ns(), format));
+    la_text_str(out, "] \"");
+    if (x->method.n) {
+        escaped(out, la_slice(x->method.p, la_min64(x->method.n, 64)));
+        la_text_add(out, " ", 1);
+        escaped(out, la_slice(x->target.p, la_min64(x->target.n, 900)));
+        la_text_str(out, x->minor ? " HTTP/1.1" : " HTTP/1.0");
+    } else {
+        la_text_add(out, "-", 1);
+    }
+    counted(out, "\" ", (uint64_t)x->status);
+    counted(out, " ", x->body_out);
+    la_text_add(out, " ", 1);
     quoted(out, x->referer);
     la_text_add(out, " ", 1);
     quoted(out, x->agent);
-    la_text_addf(out, " upstream=%s server=%s source=%s connection=%llu reuse=%llu queue=%.3f connect=%.3f backend=%.3f "
-                      "total=%.3f error=%s\n",
-                 *l.upstream ? l.upstream : "-", *l.server ? l.server : "-", *l.source ? l.source : "-",
-                 (unsigned long long)x->conn_id, (unsigned long long)x->conn_reuse, ms(x->queue_ns), ms(x->connect_ns),
-                 ms(x->backend_ns), ms(x->end_ns - x->start_ns), *l.error ? l.error : "-");
+    named(out, " upstream=", l.upstream);
+    named(out, " server=", l.server);
+    named(out, " source=", l.source);
+    counted(out, " connection=", x->conn_id);
+    counted(out, " reuse=", x->conn_reuse);
+    timed(out, " queue=", x->queue_ns);
+    timed(out, " connect=", x->connect_ns);
+    timed(out, " backend=", x->backend_ns);
+    timed(out, " total=", x->end_ns - x->start_ns);
+    named(out, " error=", l.error);
+    la_text_add(out, "\n", 1);
 }
 
 void la_access_log_write(struct la_access_log *a, const struct la_exchange *x)
@@ -170,9 +218,9 @@ void la_access_log_write(struct la_access_log *a, const struct la_exchange *x)
     if (a->fd < 0)
         return;
     if (a->format == LA_FORMAT_JSON)
-        write_json(&a->text, x);
+        write_json(a, x);
     else
-        write_combined(&a->text, x);
+        write_combined(a, x);
     if (a->text.n >= FULL)
         la_access_log_flush(a);
     else if (!la_timer_is_set(&a->timer))
