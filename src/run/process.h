@@ -31,6 +31,8 @@ struct gate {
     struct listener *listener; /* for identity; never dereferenced by a worker after it has gone */
     int fd;                    /* -1: closed */
     bool tcp;
+    uint8_t quota; /* clients to accept in a turn before asking costs more than the next turn */
+    uint8_t full;  /* turns in a row that found as many */
 };
 
 /* Counts of clients by address, all workers: a count-min sketch, so that it is bounded and needs no lock. */
