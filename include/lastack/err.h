@@ -47,6 +47,17 @@
     X(CONNECT_TIMEOUT, "connect_timeout", 504, "connection_timeout", "server did not accept in time")              \
     X(CONNECT_UNREACHABLE, "connect_unreachable", 502, "destination_ip_unroutable", "server not reachable")        \
     X(CONNECT_FAILED, "connect_failed", 502, "destination_unavailable", "connecting failed")                       \
+    X(TLS_TIMEOUT, "tls_timeout", 504, "connection_timeout", "TLS handshake with the server not done in time")     \
+    X(TLS_CLOSED, "tls_closed", 502, "connection_terminated", "server closed in the TLS handshake")                \
+    X(TLS_ALERT, "tls_alert", 502, "tls_alert_received", "server refused the TLS handshake")                       \
+    X(TLS_HANDSHAKE, "tls_handshake", 502, "tls_protocol_error", "TLS handshake with the server failed")           \
+    X(TLS_EXPIRED, "tls_expired", 502, "tls_certificate_error", "server certificate has expired")                  \
+    X(TLS_NOT_YET_VALID, "tls_not_yet_valid", 502, "tls_certificate_error", "server certificate is not valid yet") \
+    X(TLS_SELF_SIGNED, "tls_self_signed", 502, "tls_certificate_error", "server certificate is self-signed")       \
+    X(TLS_UNKNOWN_CA, "tls_unknown_ca", 502, "tls_certificate_error", "server certificate of an unknown authority") \
+    X(TLS_WRONG_NAME, "tls_wrong_name", 502, "tls_certificate_error", "server certificate is for another name")    \
+    X(TLS_REVOKED, "tls_revoked", 502, "tls_certificate_error", "server certificate has been revoked")             \
+    X(TLS_BAD_CERTIFICATE, "tls_bad_certificate", 502, "tls_certificate_error", "server certificate not accepted") \
     X(SERVER_CLOSED, "server_closed", 502, "connection_terminated", "server closed before its response")           \
     X(SERVER_RESET, "server_reset", 502, "connection_terminated", "server reset the connection")                   \
     X(SEND_TIMEOUT, "send_timeout", 504, "connection_write_timeout", "server did not take the request in time")    \

@@ -32,6 +32,15 @@ void la_io_detach(struct la_io *io);
 /* Stop before the descriptor is closed. The io may be initialized anew after it. */
 void la_io_stop(struct la_io *io);
 
+/* A descriptor whose owner has bytes that it will not tell of (a TLS layer read them ahead). While it wants LA_READ it is told
+ * so in every turn. Zero-initialize. */
+struct la_hot {
+    struct la_list node;
+    struct la_io *io;
+};
+void la_hot_set(struct la_hot *h, struct la_io *io);
+void la_hot_clear(struct la_hot *h); /* before the io ends or moves */
+
 /* A one-shot timer: a hashed wheel of millisecond ticks, O(1) to set and stop. Zero-initialize, set cb once. */
 struct la_timer {
     struct la_list node;

@@ -5,6 +5,7 @@
 #define LASTACK_SOCK_H
 
 #include "lastack/addr.h"
+#include <sys/types.h>
 
 struct la_listen_options {
     bool reuse_port;        /* TCP: one socket per worker */
@@ -32,6 +33,8 @@ int la_sock_error(int fd); /* SO_ERROR as -errno; 0: fine */
 int la_sock_peek(int fd);
 /* Bytes sent that the peer's kernel has not confirmed. */
 size_t la_sock_unheard(int fd);
+/* Up to n bytes that wait, left where they are; 0 at FIN, -1 when there are none, -2 when it failed (as la_stream_recv). */
+ssize_t la_sock_look(int fd, void *p, size_t n);
 void la_sock_nodelay(int fd);
 /* Keep-alive probes and TCP_USER_TIMEOUT so that a peer that vanished is noticed within about ms. */
 void la_sock_user_timeout(int fd, unsigned ms);

@@ -12,15 +12,25 @@
 #define LA_STREAM_AGAIN (-1) /* nothing now: wait for the event */
 #define LA_STREAM_FAIL  (-2) /* errno says why */
 
+/* la_stream_peek */
+#define LA_PEEK_QUIET  0
+#define LA_PEEK_BYTES  1    /* bytes wait */
+#define LA_PEEK_GONE   (-1) /* FIN or error */
+#define LA_PEEK_ENDING (-2) /* it said that it ends, its FIN is still to come */
+
 struct la_stream;
 
 /* What a transport does. Plain sockets have none (NULL). */
 struct la_transport {
     const char *name;
+    int (*handshake)(struct la_stream *s, int *want);
     ssize_t (*recv)(struct la_stream *s, void *p, size_t n);
     ssize_t (*send)(struct la_stream *s, const struct iovec *v, int n, bool more);
     int (*peek)(struct la_stream *s);
     void (*shutdown)(struct la_stream *s);
+    void (*goodbye)(struct la_stream *s); /* before close */
+    bool (*fin)(const struct la_stream *s);
+    void (*detach)(struct la_stream *s);
     void (*free)(struct la_stream *s);
 };
 
@@ -32,12 +42,22 @@ struct la_stream {
 
 void la_stream_init(struct la_stream *s, struct la_loop *loop, int fd, void (*cb)(struct la_io *, int events));
 static inline int la_stream_fd(const struct la_stream *s) { return la_io_fd(&s->io); }
-/* Bytes read, 0 at FIN, LA_STREAM_AGAIN, LA_STREAM_FAIL. */
+/* Before anything else: 0 when the stream is ready for bytes (a plain one is at once), LA_STREAM_AGAIN and *want (the event
+ * to wait for), LA_STREAM_FAIL. */
+int la_stream_handshake(struct la_stream *s, int *want);
+/* Bytes read, 0 at the end, LA_STREAM_AGAIN, LA_STREAM_FAIL (also an end that a transport can tell to be forged). What is left
+ * inside a transport is told by the loop like bytes in the socket. */
 ssize_t la_stream_recv(struct la_stream *s, void *p, size_t n);
 /* Bytes written (may be fewer than given), LA_STREAM_AGAIN, LA_STREAM_FAIL. more: MSG_MORE, the caller sends or closes right
  * after. */
 ssize_t la_stream_send(struct la_stream *s, const struct iovec *v, int n, bool more);
-/* 0 quiet, 1 bytes wait, -1 FIN or error. */
+/* After recv has said 0: has the peer's FIN come? A TLS peer says that it ends before it does; the FIN is then awaited by
+ * recv, which says AGAIN until it comes and 0 again. */
+bool la_stream_fin(const struct la_stream *s);
+/* After recv has failed: because the FIN came and the peer had not said that it ends. Between messages that is an end like any
+ * other, within one it may be an attack. */
+bool la_stream_cut(const struct la_stream *s);
+/* LA_PEEK_..., nothing is taken. */
 int la_stream_peek(struct la_stream *s);
 /* How many of the bytes sent the peer has not confirmed; 0 where that cannot be told. */
 size_t la_stream_unheard(const struct la_stream *s);

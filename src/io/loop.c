@@ -38,7 +38,7 @@ struct la_loop {
     uint64_t armed; /* tick the ev_timer is set for; UINT64_MAX: none */
     uint64_t pending[LEVELS];
     struct la_list slot[LEVELS][SLOTS];
-    struct la_list first, ready, deferred;
+    struct la_list first, ready, deferred, hot;
     bool timers_due;
     struct la_mailbox mailbox;
     void (*on_mail)(void *arg, struct la_mail *mail);
@@ -118,6 +118,22 @@ void la_io_detach(struct la_io *io)
      * thread would wake this one, and be touched by it after its end. */
     if (io->loop->epoll_fd >= 0)
         (void)epoll_ctl(io->loop->epoll_fd, EPOLL_CTL_DEL, la_io_fd(io), NULL);
+}
+
+void la_hot_set(struct la_hot *h, struct la_io *io)
+{
+    if (h->io)
+        return;
+    h->io = io;
+    la_list_init(&h->node);
+    la_list_push_back(&io->loop->hot, &h->node);
+}
+
+void la_hot_clear(struct la_hot *h)
+{
+    if (h->io)
+        la_list_remove(&h->node);
+    h->io = NULL;
 }
 
 /* ---- timers ---- */
@@ -286,6 +302,17 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
         la_list_remove(&i->node);
         i->cb(i);
     }
+    /* Bytes that no descriptor tells of are told in the next turn, which does not wait then. */
+    struct la_hot *h;
+    la_list_each(&l->hot, h, struct la_hot, node) {
+        struct la_io *io = h->io;
+        if (!(la_io_wanted(io) & LA_READ))
+            continue;
+        io->events |= LA_READ;
+        if (la_list_empty(&io->ready))
+            la_list_push_back(&l->ready, &io->ready);
+        arm(l, l->tick);
+    }
 }
 
 bool la_loop_take_mail(struct la_loop *l)
@@ -338,6 +365,7 @@ struct la_loop *la_loop_new(void (*on_mail)(void *arg, struct la_mail *mail), vo
     la_list_init(&l->deferred);
     la_list_init(&l->first);
     la_list_init(&l->ready);
+    la_list_init(&l->hot);
     ev_set_userdata(l->ev, l);
     ev_set_invoke_pending_cb(l->ev, on_pending);
     la_mailbox_init(&l->mailbox);

@@ -160,6 +160,14 @@ size_t la_sock_unheard(int fd)
     return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
+ssize_t la_sock_look(int fd, void *p, size_t n)
+{
+    ssize_t k = recv(fd, p, n, MSG_PEEK | MSG_DONTWAIT);
+    if (k >= 0)
+        return k;
+    return errno == EAGAIN || errno == EINTR ? -1 : -2;
+}
+
 void la_sock_reset(int fd)
 {
     struct linger l = {1, 0};

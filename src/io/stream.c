@@ -20,6 +20,11 @@ static ssize_t judge(ssize_t n)
     return errno == EAGAIN || errno == EINTR ? LA_STREAM_AGAIN : LA_STREAM_FAIL;
 }
 
+int la_stream_handshake(struct la_stream *s, int *want)
+{
+    return s->transport ? s->transport->handshake(s, want) : 0;
+}
+
 ssize_t la_stream_recv(struct la_stream *s, void *p, size_t n)
 {
     if (s->transport)
@@ -38,6 +43,16 @@ ssize_t la_stream_send(struct la_stream *s, const struct iovec *v, int n, bool m
     struct msghdr m = {.msg_iovlen = (size_t)n};
     memcpy(&m.msg_iov, &v, sizeof v);
     return judge(sendmsg(la_stream_fd(s), &m, flags));
+}
+
+bool la_stream_fin(const struct la_stream *s)
+{
+    return s->transport == NULL || s->transport->fin(s);
+}
+
+bool la_stream_cut(const struct la_stream *s)
+{
+    return s->transport && s->transport->fin(s);
 }
 
 int la_stream_peek(struct la_stream *s)
@@ -68,6 +83,8 @@ static void forget(struct la_stream *s)
 
 void la_stream_close(struct la_stream *s)
 {
+    if (s->transport)
+        s->transport->goodbye(s);
     forget(s);
     close(la_stream_fd(s));
 }
@@ -80,6 +97,8 @@ void la_stream_reset(struct la_stream *s)
 
 void la_stream_detach(struct la_stream *s)
 {
+    if (s->transport)
+        s->transport->detach(s);
     la_io_detach(&s->io);
 }
 
