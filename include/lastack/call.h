@@ -47,6 +47,7 @@ struct la_call {
     /* how it goes; zeroed by begin */
     uint8_t entered;
     bool goodbye;       /* this request is marked */
+    bool ending; /* the server said that it ends: its FIN is awaited */
     bool request_done, send_failed, got_bytes, head_done, paused, interim_seen;
     uint32_t head_sent;
     uint64_t bytes_sent, bytes_received;

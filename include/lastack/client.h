@@ -11,7 +11,7 @@
 
 #include "lastack/env.h"
 #include "lastack/message.h"
-#include "lastack/stream.h"
+#include "lastack/tls.h"
 
 struct la_turn;
 struct la_client;
@@ -19,6 +19,8 @@ struct la_client;
 struct la_client_stats { /* one worker's counts for one listener */
     _Atomic int64_t connections;
     _Atomic uint64_t accepted, refused, requests, timeouts;
+    _Atomic uint64_t handshake[LA_HANDSHAKE_END_COUNT];
+    _Atomic uint64_t proxy_good, proxy_bad; /* PROXY protocol headers */
 };
 
 /* What the proxy does with requests. */
@@ -51,6 +53,9 @@ struct la_front {
     const char *name;
     unsigned clients;
     uint64_t handshake_ms, head_ms, body_ms, keepalive_ms, write_ms, min_rate;
+    struct la_tls *tls;            /* referenced; NULL: plain */
+    struct la_net *proxy_net;      /* whose PROXY header is required and believed; its own copy */
+    size_t proxy_nets;
     bool half_close_serve;
     bool draining; /* responses close their connection; idle clients are closed */
     struct la_list list; /* clients */
@@ -68,6 +73,7 @@ struct la_client {
     uint8_t entered;   /* callbacks under way: it is freed after the outermost */
     bool dead;
     bool half_closed;  /* its FIN was read */
+    bool proxy_due;    /* a PROXY header has to come first */
     bool short_read;   /* the last recv brought less than there was room for: nothing more is unread */
     uint32_t served;   /* requests so far */
     size_t seen;       /* parser's progress */
@@ -78,6 +84,7 @@ struct la_client {
     uint8_t peer_family;
     uint16_t peer_port;
     uint8_t peer_ip[16];
+    struct la_addr *hop; /* whose PROXY header named the peer; NULL: the peer is the other end itself */
 };
 
 /* Takes over an accepted, non-blocking descriptor; reads at once. */

@@ -18,6 +18,7 @@ enum la_balance { LA_BALANCE_ROUND_ROBIN, LA_BALANCE_LEAST_CONNECTIONS, LA_BALAN
 enum la_request_mode { LA_REQUEST_BUFFER, LA_REQUEST_STREAM };
 enum la_connection_auth { LA_CONNECTION_AUTH_PIN, LA_CONNECTION_AUTH_REFUSE };
 enum la_forwarded_mode { LA_FORWARDED_X, LA_FORWARDED_RFC7239, LA_FORWARDED_BOTH, LA_FORWARDED_OFF };
+enum la_send_proxy { LA_SEND_PROXY_OFF, LA_SEND_PROXY_V1, LA_SEND_PROXY_V2 };
 enum la_log_format { LA_FORMAT_JSON, LA_FORMAT_COMBINED };
 
 /* Where a value stands, for messages made after parsing (check, doctor). */
@@ -26,6 +27,13 @@ struct la_conf_pos {
     unsigned line, column;
 };
 
+/* Files are absolute paths; nothing of them is read here. */
+struct la_conf_certificate {
+    char *certificate, *key, *ocsp; /* key NULL: in the same file; ocsp NULL: none */
+    struct la_conf_pos pos;
+};
+enum la_client_verify { LA_CLIENT_REQUIRED, LA_CLIENT_OPTIONAL };
+
 struct la_conf_listen {
     char *name;
     struct la_addr address;
@@ -33,6 +41,15 @@ struct la_conf_listen {
     unsigned backlog;   /* default 4096 */
     enum la_protocol protocol;
     char *upstream; /* NULL: routes decide */
+    struct {
+        struct la_conf_certificate *pair; /* none: a plain listener */
+        size_t pairs;
+        unsigned min_version; /* 0: TLS 1.2, 1: TLS 1.3 */
+        char *ciphers, *ciphersuites;
+        uint64_t session_ms; /* 0: no resumption */
+        char *client_ca, *client_crl, *client_header; /* NULL: none */
+        enum la_client_verify client_verify;
+    } tls;
     struct la_net *accept_proxy;
     size_t accept_proxies;
     bool client_half_close_serve; /* client_half_close: abort (default) | serve */
@@ -83,7 +100,7 @@ struct la_conf_upstream {
         uint64_t timeout_ms;
     } queue;
     struct {
-        uint64_t connect_ms, send_ms, response_ms, tunnel_ms, user_ms;
+        uint64_t connect_ms, handshake_ms, send_ms, response_ms, tunnel_ms, user_ms;
     } timeouts;
     struct {
         enum la_request_mode request_mode;
@@ -103,6 +120,12 @@ struct la_conf_upstream {
         uint64_t out_ms;     /* first time out, doubled each time; default 1 s */
         uint64_t out_max_ms; /* default 30 s */
     } passive;
+    struct {
+        bool on, verify;
+        unsigned min_version;
+        char *ca, *crl, *server_name, *certificate, *key, *ciphers, *ciphersuites;
+    } tls;
+    enum la_send_proxy send_proxy;
     struct la_conf_header *set;
     size_t sets;
     char **remove;
@@ -155,7 +178,9 @@ struct la_conf {
         uint64_t clients_per_address;
         uint64_t body; /* 0 = no limit */
         uint64_t memory, disk;
+        unsigned handshake_cpu; /* percent of each worker's time */
     } limits;
+    bool client_headers; /* some listener passes the subject of client certificates */
     char **files; /* every file read, for the record */
     size_t file_count;
     struct la_conf_own *own; /* memory and positions: src/conf only; NULL in a la_conf that was not loaded */

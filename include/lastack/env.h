@@ -6,6 +6,7 @@
 #include "lastack/http1.h"
 #include "lastack/slab.h"
 #include "lastack/spool.h"
+#include "lastack/tls.h"
 
 #define LA_SCRATCH_BYTES (64u * 1024)
 #define LA_SMALL_BUF 4096u
@@ -30,6 +31,7 @@ struct la_env {
     struct la_http_limits limits; /* of client requests */
     struct la_http_limits response_limits;
     uint64_t body_max; /* limits.body; 0: none */
+    struct la_tls_meter handshakes; /* of clients: limits.handshake_cpu */
 };
 /* header_bytes: limits.header_bytes, bounds the large buffers; it cannot grow while the env lives. */
 void la_env_init(struct la_env *e, struct la_loop *l, struct la_filer *f, struct la_bounds *b, size_t header_bytes);

@@ -6,6 +6,7 @@
 #define LASTACK_PROXY_H
 
 #include "lastack/call.h"
+#include "lastack/certs.h"
 #include "lastack/client.h"
 
 struct la_route_hit {
@@ -16,6 +17,7 @@ struct la_route_hit {
 struct la_snapshot {
     _Atomic unsigned refs;
     struct la_conf *conf;
+    struct la_certs *certs; /* referenced */
     _Atomic unsigned *conf_users; /* snapshots that share conf (a name's addresses changed) */
     struct la_upstream_plan *plan;
     unsigned plans;
@@ -23,8 +25,8 @@ struct la_snapshot {
     unsigned *route_plan;
     unsigned routes;
 };
-/* Takes over conf and plan (with a reference to each shared object). With `like`, conf is that snapshot's, shared. */
-struct la_snapshot *la_snapshot_new(struct la_conf *conf, const struct la_snapshot *like, struct la_upstream_plan *plan,
+/* Takes over conf and plan (with a reference to each shared object), refers to certs. With `like`, conf is that snapshot's, shared. */
+struct la_snapshot *la_snapshot_new(struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *like, struct la_upstream_plan *plan,
                                     unsigned plans);
 void la_snapshot_unref(struct la_snapshot **s);
 /* Which upstream takes a request to host and path at this listener? False: none. */
@@ -86,7 +88,9 @@ void la_proxy_drain(struct la_proxy *p);
 void la_proxy_close(struct la_proxy *p);
 
 void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats *stats);
-void la_door_configure(struct la_door *d, const struct la_conf_listen *l);
+/* l NULL: the listener is gone; what still comes is served as before. tls NULL: plain. */
+void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct la_tls *tls);
+void la_door_fini(struct la_door *d);
 
 /* The access log: lines gathered per worker, written in batches. fd is shared by all workers (O_APPEND); -1: off. */
 struct la_access_log *la_access_log_new(struct la_loop *l);

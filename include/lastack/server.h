@@ -9,6 +9,7 @@
 #include "lastack/err.h"
 #include "lastack/hist.h"
 #include "lastack/ledger.h"
+#include "lastack/tls.h"
 
 /* A connection's states (DESIGN, the words). */
 #define LA_CONN_STATES(X) \
@@ -45,6 +46,7 @@ const char *la_conn_state_name(enum la_conn_state s);
     X(UNSENT_REQUEST, "proxy", "unsent_request")         /* early response: request body not sent */   \
     X(PROXY_TUNNEL, "proxy", "tunnel_end")                                                             \
     X(PROXY_PINNED, "proxy", "pinned_end")               /* the client it was bound to has left */     \
+    X(TLS_FAILED, "proxy", "tls_failed")                 /* handshake or certificate */                 \
     X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
     X(HEALTH_CHECK, "proxy", "health_check")
 enum la_close_cause {
@@ -123,6 +125,7 @@ struct la_pool_stats {
     _Atomic uint64_t opened[LA_PAIR_SLOTS];
     _Atomic uint64_t closed[LA_CLOSE_CAUSE_COUNT];
     _Atomic uint64_t takeovers, dial_failures;
+    _Atomic uint64_t handshake[LA_HANDSHAKE_END_COUNT];
     _Atomic uint64_t code[600]; /* requests by the status the client got */
     _Atomic int64_t state[LA_PAIR_SLOTS][LA_CONN_STATE_COUNT];
 };
@@ -169,6 +172,10 @@ struct la_server {
     struct la_reuse_clock clock;
     struct la_health health;
     struct la_ledger *ledger; /* NULL for Unix sockets */
+    struct la_tls *tls;       /* referenced; NULL: plain. Part of what makes two servers different, as is send_proxy */
+    struct la_tls_slot *tls_slot;
+    char *tls_name; /* what its certificate must be for; NULL: nobody asks */
+    enum la_send_proxy send_proxy;
     struct la_log_gate *port_gate; /* one per pair */
 };
 /* One of pool.tunnels, for a tunnel or a pinned connection. take: false when all are taken. */

@@ -10,7 +10,7 @@
 #include "lastack/pool.h"
 #include "lastack/queue.h"
 #include "lastack/slab.h"
-#include "lastack/stream.h"
+#include "lastack/tls.h"
 
 struct la_upstreams;
 
@@ -51,6 +51,7 @@ struct la_conn {
     struct la_port_pair *pair; /* NULL: Unix socket */
     uint64_t id;               /* unique in the process, for logs */
     uint64_t dial_ns;          /* start of the dial */
+    bool shaking;              /* connected, its TLS handshake is or was under way */
     bool fresh;                /* carries its first request */
     bool counted;              /* in server->busy */
     uint8_t hops;              /* workers it was handed to without finding a waiter */

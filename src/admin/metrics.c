@@ -375,6 +375,20 @@ static void dial_failures(struct page *p, const struct la_conf_upstream *conf, c
     count(p, LABELS(SERVER_LABELS(s)), la_sum_server(s).dial_failures);
 }
 
+static const char *const handshake_ends[] = {
+#define X(id, name) name,
+    LA_HANDSHAKE_ENDS(X)
+#undef X
+};
+
+static void server_handshakes(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    (void)conf;
+    for (int e = 0; s->tls && e < LA_HANDSHAKE_END_COUNT; e++)
+        if (e != LA_HANDSHAKE_SHED)
+            count(p, LABELS(SERVER_LABELS(s), {"result", handshake_ends[e]}), la_sum_handshakes(s, e));
+}
+
 static void servers(struct page *p)
 {
     family(p, "lastack_connections", "gauge", "Connections to servers, by state.");
@@ -395,6 +409,29 @@ static void servers(struct page *p)
     each_server(p, takeovers);
     family(p, "lastack_dial_failures_total", "counter", "Dials that failed.");
     each_server(p, dial_failures);
+    family(p, "lastack_server_handshakes_total", "counter", "TLS handshakes with servers, by their end.");
+    each_server(p, server_handshakes);
+}
+
+/* ---- what comes before a client's first request ---- */
+
+static void openings(struct page *p)
+{
+    family(p, "lastack_client_handshakes_total", "counter", "TLS handshakes with clients, by their end.");
+    for (unsigned i = 0; i < p->s->listeners; i++) {
+        struct la_listener_sums sum = la_sum_listener(p->s, i);
+        for (int e = 0; e < LA_HANDSHAKE_END_COUNT; e++)
+            if (sum.handshakes)
+                count(p, LABELS({"listener", p->s->listener[i].name}, {"result", handshake_ends[e]}), sum.handshake[e]);
+    }
+    family(p, "lastack_proxy_headers_total", "counter", "PROXY protocol headers of clients.");
+    for (unsigned i = 0; i < p->s->listeners; i++) {
+        struct la_listener_sums sum = la_sum_listener(p->s, i);
+        if (sum.proxy_good + sum.proxy_bad == 0)
+            continue;
+        count(p, LABELS({"listener", p->s->listener[i].name}, {"result", "good"}), sum.proxy_good);
+        count(p, LABELS({"listener", p->s->listener[i].name}, {"result", "bad"}), sum.proxy_bad);
+    }
 }
 
 /* ---- ports ---- */
@@ -484,6 +521,7 @@ void la_metrics_write(struct la_text *out, const struct la_admin_state *s, const
     process(&p);
     bounds(&p);
     listeners(&p);
+    openings(&p);
     requests(&p);
     errors(&p);
     upstreams(&p);

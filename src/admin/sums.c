@@ -83,6 +83,11 @@ uint64_t la_sum_server_code(const struct la_server *s, unsigned code)
     SUM(s->workers, s->stats[w].code[code]);
 }
 
+uint64_t la_sum_handshakes(const struct la_server *s, enum la_handshake_end e)
+{
+    SUM(s->workers, s->stats[w].handshake[e]);
+}
+
 struct la_server_sums la_sum_server(const struct la_server *s)
 {
     struct la_server_sums sum = {0};
@@ -169,6 +174,13 @@ struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned
         sum.refused += la_stat_get(&c->refused);
         sum.requests += la_stat_get(&c->requests);
         sum.timeouts += la_stat_get(&c->timeouts);
+        sum.proxy_good += la_stat_get(&c->proxy_good);
+        sum.proxy_bad += la_stat_get(&c->proxy_bad);
+        for (int e = 0; e < LA_HANDSHAKE_END_COUNT; e++) {
+            uint64_t n = la_stat_get(&c->handshake[e]);
+            sum.handshake[e] += n;
+            sum.handshakes += n;
+        }
     }
     return sum;
 }

@@ -32,6 +32,7 @@ struct la_server_sums {
     uint64_t takeovers, dial_failures;
 };
 struct la_server_sums la_sum_server(const struct la_server *s);
+uint64_t la_sum_handshakes(const struct la_server *s, enum la_handshake_end e);
 /* What the reuse clock says now for a replayable request; *why: "configured", "announced", "learned" or "unknown". */
 uint64_t la_reuse_in_force_ms(const struct la_conf_upstream *conf, const struct la_server *s, uint64_t now_ns,
                               const char **why);
@@ -52,7 +53,8 @@ uint64_t la_sum_proxy_code(const struct la_admin_state *s, unsigned code);
 uint64_t la_sum_proxy_error(const struct la_admin_state *s, enum la_err e);
 struct la_listener_sums {
     int64_t connections;
-    uint64_t accepted, refused, requests, timeouts;
+    uint64_t accepted, refused, requests, timeouts, proxy_good, proxy_bad;
+    uint64_t handshake[LA_HANDSHAKE_END_COUNT], handshakes; /* by their end, all */
 };
 struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned listener);
 static inline unsigned la_admin_plans(const struct la_admin_state *s)

@@ -42,8 +42,11 @@ void la_conf_finish(struct la_conf *c)
         if (l->name == NULL && l->address.len)
             l->name = la_path(c, "%s", la_addr_text(&l->address, text));
     }
+    for (size_t i = 0; i < c->listens; i++)
+        c->client_headers |= c->listen[i].tls.client_header != NULL;
     for (size_t i = 0; i < c->upstreams; i++) {
         struct la_conf_upstream *u = &c->upstream[i];
+        u->tls.on = la_marks_find(c->own, la_path(c, "upstreams.%s.tls", u->name)) != NULL;
         if (u->pool.max == UINT32_MAX) {
             long cpus = c->workers ? (long)c->workers : sysconf(_SC_NPROCESSORS_ONLN);
             u->pool.max = u->protocol == LA_PROTO_HTTP      ? 64
@@ -156,6 +159,11 @@ static void check_listener(struct la_conf *c, struct la_report *r, size_t index)
                 c, r, false, path,
                 "has no upstream, and no route applies to it: write `upstream: NAME` or add routes");
     }
+    const char *client = la_path(c, "%s.tls.client", path);
+    if (l->tls.client_ca == NULL && la_marks_find(c->own, client) && la_marks_find(c->own, la_path(c, "%s.ca", client)) == NULL)
+        la_conf_complain(c, r, false, client, "has no ca: which clients' certificates are good?");
+    if (l->tls.pairs && l->protocol != LA_PROTO_HTTP)
+        la_conf_complain(c, r, false, la_path(c, "%s.tls", path), "is for http listeners");
     if (l->unix_mode != 0660 && l->address.len && la_addr_family(&l->address) != AF_UNIX)
         la_conf_complain(c, r, true, la_path(c, "%s.mode", path), "has no effect, it is for Unix sockets");
 }

@@ -189,6 +189,27 @@ static void check_headers(struct la_conf *c, struct la_report *r, const struct l
                                  u->remove[i]);
 }
 
+static void check_tls(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
+{
+    const char *base = la_path(c, "upstreams.%s.tls", u->name);
+    if (u->send_proxy != LA_SEND_PROXY_OFF)
+        la_conf_complain(c, r, true, la_path(c, "upstreams.%s.send_proxy", u->name),
+                         "connections are not shared: each carries one client's header and one request");
+    if (u->send_proxy != LA_SEND_PROXY_OFF && u->protocol == LA_PROTO_MEMCACHED)
+        la_conf_complain(c, r, false, la_path(c, "upstreams.%s.send_proxy", u->name), "is for http servers");
+    if (!u->tls.on)
+        return;
+    if (u->tls.key && u->tls.certificate == NULL)
+        la_conf_complain(c, r, false, la_path(c, "%s.key", base), "has no certificate beside it");
+    if (!u->tls.verify) {
+        la_conf_complain(c, r, true, la_path(c, "%s.verify", base), "anybody in between can pretend to be the server");
+        return;
+    }
+    for (size_t i = 0; i < u->servers && u->tls.server_name == NULL; i++)
+        if (la_addr_family(&u->server[i].address) == AF_UNIX)
+            la_conf_complain(c, r, false, base, "server %s has no name to check: write server_name", u->server[i].text);
+}
+
 /* Names, who uses them, and addresses that two upstreams (or one, twice) count against their caps. */
 static void check_unique_servers(struct la_conf *c, struct la_report *r)
 {
@@ -264,6 +285,7 @@ void la_conf_check_upstreams(struct la_conf *c, struct la_report *report)
         check_times(c, report, u);
         check_buffers(c, report, u);
         check_headers(c, report, u);
+        check_tls(c, report, u);
     }
     check_unique_servers(c, report);
     check_names(c, report);

@@ -25,6 +25,8 @@
 static const char *const protocols[] = {"http", "fastcgi", "memcached", NULL};
 static const char *const listen_protocols[] = {"http", "", "memcached", NULL}; /* "": no such choice here */
 static const char *const send_proxies[] = {"off", "v1", "v2", NULL};
+static const char *const tls_versions[] = {"tls1.2", "tls1.3", NULL};
+static const char *const client_verifies[] = {"required", "optional", NULL};
 static const char *const half_close[] = {"abort", "serve", NULL};
 static const char *const balances[] = {"round_robin", "least_connections", "hash", NULL};
 static const char *const connection_auths[] = {"pin", "refuse", NULL};
@@ -58,6 +60,48 @@ static const struct la_key listen_timeouts[] = {
      .doc = "longest pause in which the client takes no byte of the response"},
 };
 static const struct la_object listen_timeouts_object = {"timeouts", KEYS(listen_timeouts), .pos = -1};
+#define FILE_FORM .parse = la_parse_path, .form = "an absolute path"
+#define CERT(field) FIELD(struct la_conf_certificate, field)
+static const struct la_key certificate_keys[] = {
+    {"certificate", LA_T_TEXT, LA_K_REQUIRED, CERT(certificate), FILE_FORM, .example = "/etc/ssl/site.pem",
+     .doc = "PEM file: the certificate, then its chain"},
+    {"key", LA_T_TEXT, CERT(key), FILE_FORM, .example = "/etc/ssl/site.key",
+     .doc = "PEM file: its private key; default: in the same file"},
+    {"ocsp", LA_T_TEXT, CERT(ocsp), FILE_FORM, .example = "/etc/ssl/site.ocsp",
+     .doc = "DER file: an OCSP response that is stapled while it is valid"},
+};
+static const struct la_object certificate_object = {"a certificate", sizeof(struct la_conf_certificate),
+                                                    KEYS(certificate_keys), .brief = &certificate_keys[0],
+                                                    .pos = offsetof(struct la_conf_certificate, pos)};
+static const struct la_key certificate_item = {
+    .type = LA_T_OBJECT, .size = sizeof(struct la_conf_certificate), .keys = &certificate_object};
+static const struct la_key client_keys[] = {
+    {"ca", LA_T_TEXT, L(tls.client_ca), FILE_FORM, .example = "/etc/ssl/clients.pem",
+     .doc = "PEM file: authorities whose certificates clients may show; without it they are not asked"},
+    {"crl", LA_T_TEXT, L(tls.client_crl), FILE_FORM, .example = "/etc/ssl/clients.crl",
+     .doc = "PEM file: revocation lists, one of each authority of the chain"},
+    {"verify", LA_T_ENUM, L(tls.client_verify), .names = client_verifies, .def = "required",
+     .doc = "must a client show one"},
+    {"header", LA_T_TEXT, L(tls.client_header), .parse = la_parse_header_name, .form = "a field name such as X-Client-Subject",
+     .example = "X-Client-Subject",
+     .doc = "field that tells the servers its subject (RFC 2253); what clients send under that name is dropped"},
+};
+static const struct la_object client_object = {"client", KEYS(client_keys), .pos = -1};
+static const struct la_key listen_tls_keys[] = {
+    {"certificates", LA_T_LIST, LA_K_REQUIRED, ARRAY(struct la_conf_listen, tls.pair, tls.pairs), .item = &certificate_item,
+     .example = "[{ certificate: /etc/ssl/site.pem, key: /etc/ssl/site.key }]",
+     .doc = "the name the client asks for picks one, the first is for all others; RSA and ECDSA of one name serve together"},
+    {"min_version", LA_T_ENUM, L(tls.min_version), .names = tls_versions, .def = "tls1.2", .doc = "the oldest version"},
+    {"ciphers", LA_T_STRING, L(tls.ciphers), .form = "a list as `openssl ciphers` takes it",
+     .example = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256",
+     .doc = "for TLS 1.2; default: Mozilla's intermediate list, ECDHE only"},
+    {"ciphersuites", LA_T_STRING, L(tls.ciphersuites), .form = "a list of TLS 1.3 suites",
+     .example = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", .doc = "for TLS 1.3; default: OpenSSL's"},
+    {"session", LA_T_DURATION, L(tls.session_ms), .high = DAY, .def = "12h",
+     .doc = "how long a session can be resumed (by ticket, at any worker, across reloads); 0 = never"},
+    {"client", LA_T_OBJECT, .keys = &client_object, .doc = "client certificates"},
+};
+static const struct la_object listen_tls_object = {"tls", KEYS(listen_tls_keys), .pos = -1};
 static const struct la_key listen_keys[] = {
     {"name", LA_T_TEXT, L(name), .parse = la_parse_label, .form = "a name of letters, digits and ._-",
      .example = "web", .doc = "label in metrics, and what routes call it; default: the address"},
@@ -76,9 +120,9 @@ static const struct la_key listen_keys[] = {
      .doc = "everything goes there; without it the routes decide"},
     {"client_half_close", LA_T_ENUM, L(client_half_close_serve), .names = half_close, .def = "abort",
      .doc = "what a client's FIN before its response means: it left, or it only stopped sending"},
-    LATER("tls", "certificates; SNI picks"),
+    {"tls", LA_T_OBJECT, .keys = &listen_tls_object, .doc = "https"},
     {"accept_proxy", LA_T_LIST, ARRAY(struct la_conf_listen, accept_proxy, accept_proxies), .item = &net_item,
-     .example = "[10.0.0.0/8]", .doc = "networks whose PROXY protocol header is required and believed"},
+     .example = "[10.0.0.0/8]", .doc = "networks whose PROXY protocol header (v1, v2) is required and believed; a Unix listener: all"},
     {"timeouts", LA_T_OBJECT, .keys = &listen_timeouts_object, .doc = "client side"},
 };
 static const struct la_object listen_object = {"a listener", sizeof(struct la_conf_listen), KEYS(listen_keys),
@@ -159,6 +203,8 @@ static const struct la_object queue_object = {"queue", KEYS(queue_keys), .pos = 
 static const struct la_key timeout_keys[] = {
     {"connect", LA_T_DURATION, U(timeouts.connect_ms), .low = 1, .high = DAY, .def = "1s",
      .doc = "TCP connect, per try"},
+    {"handshake", LA_T_DURATION, U(timeouts.handshake_ms), .low = 1, .high = DAY, .def = "5s",
+     .doc = "TLS handshake, in total"},
     {"send", LA_T_DURATION, U(timeouts.send_ms), .low = 1, .high = DAY, .def = "30s",
      .doc = "longest pause in which the server takes no byte of the request"},
     {"response", LA_T_DURATION, U(timeouts.response_ms), .low = 1, .high = DAY, .def = "60s",
@@ -231,6 +277,27 @@ static const struct la_key request_header_keys[] = {
 static const struct la_object request_header_object = {"request_headers", KEYS(request_header_keys),
                                                        .pos = -1};
 
+static const struct la_key upstream_tls_keys[] = {
+    {"ca", LA_T_TEXT, U(tls.ca), FILE_FORM, .example = "/etc/ssl/ca.pem",
+     .doc = "PEM file: authorities to trust; default: the system's"},
+    {"verify", LA_T_BOOL, U(tls.verify), .def = "true", .doc = "check the servers' certificates and names"},
+    {"crl", LA_T_TEXT, U(tls.crl), FILE_FORM, .example = "/etc/ssl/ca.crl",
+     .doc = "PEM file: revocation lists, one of each authority of the chain"},
+    {"server_name", LA_T_TEXT, U(tls.server_name), .parse = la_parse_health_host,
+     .form = "a host name such as app.internal", .example = "app.internal",
+     .doc = "the name to ask for (SNI) and to check; default: the server's name or address as written"},
+    {"certificate", LA_T_TEXT, U(tls.certificate), FILE_FORM, .example = "/etc/ssl/proxy.pem",
+     .doc = "PEM file: shown to servers that ask for one"},
+    {"key", LA_T_TEXT, U(tls.key), FILE_FORM, .example = "/etc/ssl/proxy.key",
+     .doc = "PEM file: its private key; default: in the same file"},
+    {"min_version", LA_T_ENUM, U(tls.min_version), .names = tls_versions, .def = "tls1.2", .doc = "the oldest version"},
+    {"ciphers", LA_T_STRING, U(tls.ciphers), .form = "a list as `openssl ciphers` takes it",
+     .example = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256", .doc = "for TLS 1.2"},
+    {"ciphersuites", LA_T_STRING, U(tls.ciphersuites), .form = "a list of TLS 1.3 suites",
+     .example = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", .doc = "for TLS 1.3"},
+};
+static const struct la_object upstream_tls_object = {"tls", KEYS(upstream_tls_keys), .pos = -1};
+
 static const struct la_key upstream_keys[] = {
     {"protocol", LA_T_ENUM, U(protocol), .names = protocols, .def = "http", .doc = "what its servers speak"},
     {"balance", LA_T_ENUM, U(balance), .names = balances, .def = "least_connections",
@@ -253,9 +320,9 @@ static const struct la_key upstream_keys[] = {
      .doc = "NTLM and Negotiate authenticate a connection: pin it to its client (one of pool.tunnels), or refuse them"},
     {"health", LA_T_OBJECT, .keys = &health_object, .doc = "active checks"},
     {"passive", LA_T_OBJECT, .keys = &passive_object, .doc = "what failed requests say about a server"},
-    LATER("tls", "https to the servers"),
-    {"send_proxy", LA_T_ENUM, .names = send_proxies, .def = "off",
-     .doc = "PROXY protocol header to the servers"},
+    {"tls", LA_T_OBJECT, .keys = &upstream_tls_object, .doc = "https to the servers; `tls: {}` for the defaults"},
+    {"send_proxy", LA_T_ENUM, U(send_proxy), .names = send_proxies, .def = "off",
+     .doc = "PROXY protocol header to the servers; each request then has a connection of its own"},
     LATER("fastcgi", "root, index, try and params of FastCGI servers"),
     LATER("memcached", "key distribution over memcached servers"),
     {"request_headers", LA_T_OBJECT, .keys = &request_header_object,
@@ -348,6 +415,8 @@ static const struct la_key limit_keys[] = {
      .doc = "client connections of one address; 0 = no limit"},
     {"body", LA_T_SIZE, C(limits.body), .high = 1ull << 44, .def = "0",
      .doc = "a request body; then 413; 0 = no limit"},
+    {"handshake_cpu", LA_T_INT, C(limits.handshake_cpu), .low = 1, .high = 100, .def = "90",
+     .doc = "percent of each worker's time for TLS handshakes of clients; over it new ones are refused; 100 = no limit"},
     {"memory", LA_T_SIZE, C(limits.memory), .low = 1 << 20, .high = 1ull << 44, .def = "1GiB",
      .doc = "all buffered bodies in memory"},
     {"disk", LA_T_SIZE, C(limits.disk), .high = 1ull << 50, .def = "10GiB",
@@ -385,16 +454,11 @@ static const struct la_later {
     const char *shape, *value;
 } la_schema_later[] = {
     {"listen[].protocol", "memcached"},
-    {"listen[].tls", NULL},
-    {"listen[].accept_proxy", NULL},
     {"upstreams.*.protocol", "fastcgi"},
     {"upstreams.*.protocol", "memcached"},
     {"upstreams.*.pool.max", "auto"},
     {"upstreams.*.pool.advise", NULL},
     {"upstreams.*.pool.auto", NULL},
-    {"upstreams.*.tls", NULL},
-    {"upstreams.*.send_proxy", "v1"},
-    {"upstreams.*.send_proxy", "v2"},
     {"upstreams.*.fastcgi", NULL},
     {"upstreams.*.memcached", NULL},
 };

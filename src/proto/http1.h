@@ -4,7 +4,7 @@
 
 #include "lastack/client.h"
 
-enum la_client_state { LA_CLIENT_HEAD, LA_CLIENT_BODY, LA_CLIENT_TURN, LA_CLIENT_LINGER, LA_CLIENT_TUNNEL };
+enum la_client_state { LA_CLIENT_OPENING, LA_CLIENT_HEAD, LA_CLIENT_BODY, LA_CLIENT_TURN, LA_CLIENT_LINGER, LA_CLIENT_TUNNEL };
 
 /* Writes the fields of a message that are not framing, not hop-by-hop and not dropped, then the extra ones. */
 void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f);
@@ -17,6 +17,14 @@ void la_client_turn_over(struct la_client *c, struct la_turn *t, bool keep, bool
 void la_client_gone(struct la_client *c, enum la_err e);
 void la_client_arm_timer(struct la_client *c);
 void la_client_want(struct la_client *c);
+
+void la_client_set_peer(struct la_client *c, const struct la_addr *peer);
+
+/* client_open.c, for http1_client.c */
+void la_client_begin(struct la_client *c); /* sets the first state */
+/* LA_CLIENT_OPENING: goes on; true: requests may come. The client may have ended. */
+bool la_client_open(struct la_client *c);
+void la_client_open_timeout(struct la_client *c);
 
 /* http1_turn.c, for http1_client.c */
 void la_turn_on_writable(struct la_turn *t);

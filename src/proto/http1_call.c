@@ -291,7 +291,7 @@ static void response_over(struct la_call *c, size_t extra, bool by_fin)
     enum la_verdict verdict;
     enum la_close_cause cause = LA_CLOSE_GOODBYE;
     if (by_fin) {
-        verdict = LA_GONE;
+        verdict = la_stream_fin(&conn->stream) ? LA_GONE : LA_BACKEND_ENDS;
         cause = c->goodbye ? LA_CLOSE_GOODBYE : LA_CLOSE_CLOSE_DELIMITED;
     } else if (extra) {
         verdict = LA_RESET;
@@ -465,7 +465,12 @@ static void on_fin(struct la_call *c, bool reset)
     if (c->head_done && c->decoder.framing == LA_FRAMING_CLOSE && !reset) {
         response_over(c, 0, true);
     } else if (c->got_bytes) {
-        fail(c, LA_RESPONSE_INCOMPLETE, LA_CLOSE_INCOMPLETE, true);
+        fail(c, LA_RESPONSE_INCOMPLETE, LA_CLOSE_INCOMPLETE, la_stream_fin(&c->conn->stream));
+    } else if (!reset && !la_stream_fin(&c->conn->stream)) {
+        /* It said that it ends, and its FIN is on the way: the place is not free before that. */
+        c->ending = true;
+        la_timer_set(&c->timer, c->conn->outlet->branch->conf->pool.goodbye_ms);
+        want(c, false);
     } else {
         fail(c, reset ? LA_SERVER_RESET : LA_SERVER_CLOSED, LA_CLOSE_RACE, true);
     }
@@ -509,7 +514,7 @@ static void on_event(struct la_conn *conn, int events)
         send_request(c);
     if (c->conn == conn && ((events & LA_READ) || c->send_failed))
         read_response(c);
-    if (c->conn == conn && c->send_failed && !c->got_bytes)
+    if (c->conn == conn && c->send_failed && !c->got_bytes && !c->ending)
         fail(c, LA_SERVER_RESET, LA_CLOSE_RACE, true);
     leave(c);
 }
@@ -518,7 +523,9 @@ static void on_timer(struct la_timer *t)
 {
     struct la_call *c = la_container(t, struct la_call, timer);
     enter(c);
-    if (!c->request_done && !c->head_done)
+    if (c->ending)
+        fail(c, LA_SERVER_CLOSED, LA_CLOSE_RACE, false);
+    else if (!c->request_done && !c->head_done)
         fail(c, LA_SEND_TIMEOUT, LA_CLOSE_TIMEOUT, false);
     else
         fail(c, c->head_done ? LA_RESPONSE_STALLED : LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
@@ -533,7 +540,7 @@ static void begin(struct la_call *c, struct la_conn *conn)
     conn->owner = c;
     conn->on_event = on_event;
     c->goodbye = conn->item.goodbye;
-    c->request_done = c->send_failed = c->got_bytes = c->head_done = c->paused = c->interim_seen = false;
+    c->request_done = c->send_failed = c->got_bytes = c->head_done = c->paused = c->interim_seen = c->ending = false;
     c->head_sent = 0;
     c->bytes_sent = c->bytes_received = c->chunk_left = c->trailers_sent = 0;
     c->debt_n = 0;

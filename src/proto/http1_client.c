@@ -12,6 +12,7 @@
 #include "http1.h"
 #include "lastack/sock.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #define LINGER_SILENCE_MS 2000 /* silent for so long: it has read its answer, or never will */
@@ -24,6 +25,16 @@ static void run(struct la_client *c);
 
 /* ---- life ---- */
 
+void la_client_set_peer(struct la_client *c, const struct la_addr *peer)
+{
+    c->peer_family = (uint8_t)la_addr_family(peer);
+    c->peer_port = la_addr_port(peer);
+    if (c->peer_family == AF_INET)
+        memcpy(c->peer_ip, &peer->u.in.sin_addr, 4);
+    else if (c->peer_family == AF_INET6)
+        memcpy(c->peer_ip, &peer->u.in6.sin6_addr, 16);
+}
+
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
 {
     struct la_client *c = la_slab_get(&f->env->clients);
@@ -33,12 +44,7 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     }
     memset(c, 0, sizeof *c);
     c->front = f;
-    c->peer_family = (uint8_t)la_addr_family(peer);
-    c->peer_port = la_addr_port(peer);
-    if (c->peer_family == AF_INET)
-        memcpy(c->peer_ip, &peer->u.in.sin_addr, 4);
-    else if (c->peer_family == AF_INET6)
-        memcpy(c->peer_ip, &peer->u.in6.sin6_addr, 16);
+    la_client_set_peer(c, peer);
     la_list_init(&c->node);
     la_list_push_back(&f->list, &c->node);
     la_stream_init(&c->stream, f->env->loop, fd, on_io);
@@ -47,7 +53,7 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     la_stat_add(&f->stats->accepted, 1);
     atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
     c->since_ns = la_loop_now_ns(f->env->loop);
-    c->state = LA_CLIENT_HEAD;
+    la_client_begin(c);
     run(c);
 }
 
@@ -71,8 +77,12 @@ static void free_client(struct la_client *c)
 {
     struct la_front *f = c->front;
     la_assert(c->turn == NULL && c->entered == 0);
-    struct la_addr peer;
-    la_client_peer(c, &peer);
+    struct la_addr peer; /* of the socket: what was counted */
+    if (c->hop)
+        peer = *c->hop;
+    else
+        la_client_peer(c, &peer);
+    free(c->hop);
     la_slab_put(&f->env->clients, c);
     f->clients--;
     if (f->on_client_end)
@@ -198,6 +208,7 @@ static void on_timer(struct la_timer *timer)
         if (c->in == NULL || c->in->n == 0 || !f->service->bad_request(c, LA_HEAD_TIMEOUT))
             end(c, false);
         return;
+    case LA_CLIENT_OPENING: la_client_open_timeout(c); return;
     case LA_CLIENT_LINGER: end(c, false); return;
     case LA_CLIENT_TUNNEL: return;
     case LA_CLIENT_BODY:
@@ -221,6 +232,7 @@ void la_client_want(struct la_client *c)
     struct la_turn *t = c->turn;
     int want = 0;
     switch ((enum la_client_state)c->state) {
+    case LA_CLIENT_OPENING: return;
     case LA_CLIENT_HEAD:
     case LA_CLIENT_LINGER: want = LA_READ; break;
     case LA_CLIENT_BODY: want = t->body_paused ? 0 : LA_READ; break;
@@ -490,6 +502,8 @@ static void run(struct la_client *c)
         read_early(c);
     else if (c->state == LA_CLIENT_LINGER)
         read_linger(c);
+    else if (c->state == LA_CLIENT_OPENING)
+        (void)la_client_open(c);
     if (!c->dead && c->state == LA_CLIENT_HEAD)
         read_heads(c);
     if (!c->dead && c->state == LA_CLIENT_BODY) {
@@ -507,7 +521,7 @@ static void on_io(struct la_io *io, int events)
     if (events & LA_WRITE && c->turn)
         la_turn_on_writable(c->turn);
     /* A turn that ended just now: the next request may be in the buffer already. */
-    if (!c->dead && (events & LA_READ || c->state == LA_CLIENT_HEAD))
+    if (!c->dead && (events & LA_READ || c->state == LA_CLIENT_HEAD || c->state == LA_CLIENT_OPENING))
         run(c);
     leave(c);
 }

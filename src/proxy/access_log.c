@@ -129,6 +129,10 @@ static void write_json(struct la_access_log *a, const struct la_exchange *x)
     la_json_thousandths(&j, "total_ms", (x->end_ns - x->start_ns) / 1000);
     la_json_int(&j, "retries", x->retries);
     la_json_str(&j, "error", l.error);
+    if (x->tls) {
+        la_json_str(&j, "tls", x->tls);
+        la_json_bool(&j, "tls_resumed", x->tls_resumed);
+    }
     la_json_slice(&j, "user_agent", x->agent);
     la_json_slice(&j, "referer", x->referer);
     la_json_close(&j, '}');
@@ -210,6 +214,8 @@ static void write_combined(struct la_access_log *a, const struct la_exchange *x)
     timed(out, " backend=", x->backend_ns);
     timed(out, " total=", x->end_ns - x->start_ns);
     named(out, " error=", l.error);
+    if (x->tls)
+        named(out, " tls=", x->tls);
     la_text_add(out, "\n", 1);
 }
 

@@ -66,6 +66,11 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
     la_turn_init(&x->turn, c, head);
     x->start_ns = now_ns(x);
     la_client_peer(c, &x->peer);
+    struct la_tls_facts facts;
+    if (la_tls_facts(&c->stream, &facts)) {
+        x->tls = facts.version;
+        x->tls_resumed = facts.resumed;
+    }
     return x;
 }
 

@@ -55,6 +55,8 @@ struct la_exchange {
     struct la_addr peer;
     /* for the log; slices lie in the client's buffer and go with the client */
     struct la_slice method, target, host, agent, referer;
+    const char *tls; /* the client's protocol version; NULL: plain */
+    bool tls_resumed;
     uint8_t minor;
     int status;
     enum la_err error;

@@ -60,6 +60,7 @@ void la_proxy_apply(struct la_proxy *p, struct la_snapshot *s)
     p->env.limits = (struct la_http_limits){.head_bytes = head, .headers = (uint16_t)c->limits.headers};
     p->env.response_limits = p->env.limits;
     p->env.body_max = c->limits.body;
+    p->env.handshakes.percent = c->limits.handshake_cpu;
     la_upstreams_apply(p->upstreams, s->plan, s->plans);
     drop_views(p);
 }
@@ -139,7 +140,15 @@ void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats 
     la_list_push_back(&p->doors, &d->node);
 }
 
-void la_door_configure(struct la_door *d, const struct la_conf_listen *l)
+void la_door_fini(struct la_door *d)
+{
+    la_list_remove(&d->node);
+    la_tls_unref(&d->front.tls);
+    free(d->front.proxy_net);
+    d->front.proxy_net = NULL;
+}
+
+void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct la_tls *tls)
 {
     struct la_front *f = &d->front;
     d->conf = l;
@@ -153,6 +162,13 @@ void la_door_configure(struct la_door *d, const struct la_conf_listen *l)
     f->write_ms = l->write_ms;
     f->min_rate = l->min_rate;
     f->half_close_serve = l->client_half_close_serve;
+    la_tls_unref(&f->tls);
+    f->tls = tls ? la_tls_ref(tls) : NULL;
+    free(f->proxy_net);
+    f->proxy_nets = l->accept_proxies;
+    f->proxy_net = la_xcalloc(f->proxy_nets, sizeof *f->proxy_net);
+    if (f->proxy_nets)
+        memcpy(f->proxy_net, l->accept_proxy, f->proxy_nets * sizeof *f->proxy_net);
 }
 
 /* ---- the dump ---- */

@@ -44,7 +44,7 @@ static bool trusted(const struct la_conf *conf, const struct la_addr *peer)
 
 /* Room for the values that are made here; holds until the request is encoded. */
 struct made {
-    char xff[4096], forwarded[4096], hops[16], peer[LA_ADDR_TEXT];
+    char xff[4096], forwarded[4096], hops[16], peer[LA_ADDR_TEXT], subject[2048];
 };
 
 static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
@@ -62,7 +62,7 @@ static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool tru
     la_fields_add(f, LA_SLICE("X-Forwarded-For"), all);
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_PROTO) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
-        la_fields_add(f, LA_SLICE("X-Forwarded-Proto"), LA_SLICE("http"));
+        la_fields_add(f, LA_SLICE("X-Forwarded-Proto"), x->tls ? LA_SLICE("https") : LA_SLICE("http"));
     }
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_HOST) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_HOST);
@@ -79,9 +79,9 @@ static void add_forwarded(struct la_exchange *x, struct la_fields *f, bool trust
     bool v6 = la_addr_family(&x->peer) == AF_INET6, ip = v6 || la_addr_family(&x->peer) == AF_INET;
     size_t host_n = la_min64(x->host.n, 512);
     int n =
-        snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%.*s%s",
+        snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%s%.*s%s",
                  before.n ? ", " : "", v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "",
-                 host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
+                 x->tls ? "s" : "", host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
     drop_field(f, LA_FIELD_FORWARDED);
     la_fields_add(f, LA_SLICE("Forwarded"), la_slice(m->forwarded, before.n + (size_t)n));
 }
@@ -104,6 +104,36 @@ static void forward(struct la_exchange *x, struct la_fields *f, struct made *m)
         add_x_forwarded(x, f, trust, m);
     if (mode == LA_FORWARDED_RFC7239 || mode == LA_FORWARDED_BOTH)
         add_forwarded(x, f, trust, m);
+}
+
+/* Are these the same name to a server? CGI makes '-' and '_' one. */
+static bool same_field(struct la_slice a, const char *b)
+{
+    size_t n = strlen(b);
+    if (a.n != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char x = a.p[i] == '_' ? '-' : a.p[i], y = b[i] == '_' ? '-' : b[i];
+        if ((x ^ y) != 0 && ((x ^ y) != 0x20 || (x | 0x20) < 'a' || (x | 0x20) > 'z'))
+            return false;
+    }
+    return true;
+}
+
+/* The subject of the client's certificate. The field is ours at every listener, or a client of another one could forge it. */
+static void tell_subject(struct la_exchange *x, struct la_fields *f, struct made *m)
+{
+    const struct la_conf *conf = x->view->snapshot->conf;
+    if (!conf->client_headers)
+        return;
+    for (size_t i = 0; i < conf->listens; i++)
+        for (size_t k = 0; conf->listen[i].tls.client_header && k < f->head->headers; k++)
+            if (same_field(la_http_name(f->head, k), conf->listen[i].tls.client_header))
+                la_fields_drop(f, k);
+    const char *name = x->door->conf ? x->door->conf->tls.client_header : NULL;
+    size_t n = name ? la_tls_subject(&x->turn.client->stream, m->subject, sizeof m->subject) : 0;
+    if (n)
+        la_fields_add(f, la_slice_str(name), la_slice(m->subject, n));
 }
 
 static void configured(struct la_exchange *x, struct la_fields *f)
@@ -202,6 +232,7 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
     forward(x, &r->fields, &m);
     la_fields_add(&r->fields, LA_SLICE("Via"), la_via(head->minor));
     configured(x, &r->fields);
+    tell_subject(x, &r->fields, &m);
 
     struct la_call *c = &x->call;
     enum la_err e = count_hops(&r->fields, m.hops, sizeof m.hops);

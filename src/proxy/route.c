@@ -32,12 +32,13 @@ static unsigned plan_of(const struct la_snapshot *s, const char *upstream)
     return 0;
 }
 
-struct la_snapshot *la_snapshot_new(struct la_conf *conf, const struct la_snapshot *like, struct la_upstream_plan *plan,
+struct la_snapshot *la_snapshot_new(struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *like, struct la_upstream_plan *plan,
                                     unsigned plans)
 {
     struct la_snapshot *s = la_xcalloc(1, sizeof *s);
     atomic_store(&s->refs, 1);
     s->conf = conf;
+    s->certs = la_certs_ref(certs);
     s->conf_users = like ? like->conf_users : la_xcalloc(1, sizeof *s->conf_users);
     atomic_fetch_add(s->conf_users, 1);
     s->plan = plan;
@@ -66,6 +67,7 @@ void la_snapshot_unref(struct la_snapshot **sp)
         free(s->plan[i].server);
         free((void *)(uintptr_t)s->plan[i].server_conf);
     }
+    la_certs_unref(&s->certs);
     free(s->plan);
     free(s->route);
     free(s->route_plan);

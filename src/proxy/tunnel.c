@@ -36,8 +36,8 @@ static void tunnel_end(struct tunnel *t, bool reset, bool by_backend)
     x->backend_ns += la_loop_now_ns(env->loop) - x->begun_ns;
     la_exchange_log(x);
     la_client_end(t->client, reset);
-    bool gone = t->up.fin_sent && t->down.fin_read && !reset;
-    la_conn_release(&t->conn, gone ? LA_GONE : LA_RESET,
+    bool over = t->up.fin_sent && t->down.fin_read && !reset, gone = over && la_stream_fin(&t->conn->stream);
+    la_conn_release(&t->conn, gone ? LA_GONE : over ? LA_BACKEND_ENDS : LA_RESET,
                     by_backend ? LA_CLOSE_BACKEND_TUNNEL : LA_CLOSE_PROXY_TUNNEL);
     x->tunnel = NULL;
     free(t);

@@ -259,7 +259,7 @@ static void gate_close(struct gate *g)
 static void gate_free(struct gate *g)
 {
     la_io_stop(&g->io);
-    la_list_remove(&g->door.node);
+    la_door_fini(&g->door);
     la_list_remove(&g->node);
     free(g);
 }
@@ -283,11 +283,12 @@ static struct gate *gate_open(struct worker *w, struct listener *l)
     return g;
 }
 
-void la_gates_apply(struct worker *w, const struct la_conf *conf, struct listener *const *listener)
+void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listener *const *listener)
 {
+    const struct la_conf *conf = s->conf;
     struct gate *g;
     la_list_each(&w->gates, g, struct gate, node)
-        la_door_configure(&g->door, NULL);
+        la_door_configure(&g->door, NULL, NULL);
     for (size_t i = 0; i < conf->listens; i++) {
         struct gate *found = NULL;
         la_list_each(&w->gates, g, struct gate, node)
@@ -295,7 +296,7 @@ void la_gates_apply(struct worker *w, const struct la_conf *conf, struct listene
                 found = g;
         if (found == NULL)
             found = gate_open(w, listener[i]);
-        la_door_configure(&found->door, &conf->listen[i]);
+        la_door_configure(&found->door, &conf->listen[i], s->certs->listen[i]);
         found->door.front.name = listener[i]->name;
     }
     la_list_each(&w->gates, g, struct gate, node) {

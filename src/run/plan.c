@@ -120,14 +120,15 @@ static bool same_sources(const struct la_server *s, const struct la_conf_upstrea
 }
 
 static struct la_server *server_before(const struct la_snapshot *before, const struct la_conf_upstream *u,
-                                       const char *label, const struct la_addr *addr)
+                                       const char *label, const struct la_addr *addr, const struct la_tls *tls)
 {
     for (unsigned i = 0; before && i < before->plans; i++) {
         if (strcmp(before->plan[i].conf->name, u->name) != 0)
             continue;
         for (unsigned k = 0; k < before->plan[i].servers; k++) {
             struct la_server *s = before->plan[i].server[k];
-            if (la_addr_eq(&s->addr, addr) && strcmp(s->label, label) == 0 && same_sources(s, u))
+            if (la_addr_eq(&s->addr, addr) && strcmp(s->label, label) == 0 && same_sources(s, u) &&
+                la_tls_same(s->tls, tls) && s->send_proxy == u->send_proxy)
                 return s;
         }
     }
@@ -148,16 +149,34 @@ static void make_ledger(struct la_server *s, const struct la_conf_upstream *u)
     free(spec);
 }
 
+/* What its connections are to be: encrypted, to a name, with a header before everything. */
+static void make_identity(struct la_server *s, const struct la_conf_upstream *u, const struct la_conf_server *c, struct la_tls *tls)
+{
+    char ip[LA_ADDR_TEXT];
+    s->send_proxy = u->send_proxy;
+    if (tls == NULL)
+        return;
+    s->tls = la_tls_ref(tls);
+    s->tls_slot = la_tls_slot_new();
+    if (u->tls.server_name)
+        s->tls_name = la_xstrdup(u->tls.server_name);
+    else if (c->host)
+        s->tls_name = la_xstrdup(c->host);
+    else if (la_addr_family(&s->addr) != AF_UNIX)
+        s->tls_name = la_xstrdup(la_addr_host_text(&s->addr, ip));
+}
+
 static void add_server(struct process *p, struct la_upstream_plan *plan, const struct la_conf_server *c, const char *label,
-                       const struct la_addr *addr, const struct la_snapshot *before)
+                       const struct la_addr *addr, struct la_tls *tls, const struct la_snapshot *before)
 {
     const struct la_conf_upstream *u = plan->conf;
-    struct la_server *s = server_before(before, u, label, addr);
+    struct la_server *s = server_before(before, u, label, addr, tls);
     if (s) {
         la_server_ref(s);
     } else {
         s = la_server_new(u->name, label, addr, p->workers);
         make_ledger(s, u);
+        make_identity(s, u, c, tls);
     }
     atomic_store(&s->max, (int)u->pool.max);
     atomic_store(&s->tunnels_max, (int)u->pool.tunnels);
@@ -169,21 +188,21 @@ static void add_server(struct process *p, struct la_upstream_plan *plan, const s
 }
 
 static void add_servers(struct process *p, struct la_upstream_plan *plan, const struct la_conf_server *c,
-                        const struct la_snapshot *before)
+                        struct la_tls *tls, const struct la_snapshot *before)
 {
     if (c->host == NULL) {
-        add_server(p, plan, c, c->text, &c->address, before);
+        add_server(p, plan, c, c->text, &c->address, tls, before);
         return;
     }
     struct name *n = name_find(p, c->host, c->port);
     for (size_t i = 0; n && i < n->addrs; i++) {
         char label[512], addr[LA_ADDR_TEXT];
         snprintf(label, sizeof label, "%s@%s", c->text, la_addr_text(&n->addr[i], addr));
-        add_server(p, plan, c, label, &n->addr[i], before);
+        add_server(p, plan, c, label, &n->addr[i], tls, before);
     }
 }
 
-struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, const struct la_snapshot *before)
+struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *before)
 {
     struct la_upstream_plan *plan = la_xcalloc(conf->upstreams, sizeof *plan);
     for (size_t i = 0; i < conf->upstreams; i++) {
@@ -195,8 +214,8 @@ struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, const 
         if (plan[i].shared == NULL)
             plan[i].shared = la_upstream_new(u->name, p->workers);
         for (size_t k = 0; k < u->servers; k++)
-            add_servers(p, &plan[i], &u->server[k], before);
+            add_servers(p, &plan[i], &u->server[k], certs->upstream[i], before);
     }
     bool shared = before && before->conf == conf;
-    return la_snapshot_new(conf, shared ? before : NULL, plan, (unsigned)conf->upstreams);
+    return la_snapshot_new(conf, certs, shared ? before : NULL, plan, (unsigned)conf->upstreams);
 }

@@ -94,15 +94,17 @@ static bool drop_rights(const char *user)
 
 /* ---- configuration ---- */
 
-static struct la_conf *load(const struct process *p, struct la_conf_findings *f)
+static struct la_conf *load(const struct process *p, struct la_certs **certs, struct la_conf_findings *f)
 {
     struct la_conf *c = p->path ? la_conf_load(p->path, f)
                                 : la_conf_load_text("command line", la_slice_str(p->text), f);
     if (c == NULL)
         return NULL;
     la_conf_check_host(c, f);
+    *certs = la_certs_new(c, p->ring, f);
     if (f->errors == 0)
         return c;
+    la_certs_unref(certs);
     la_conf_free(c);
     return NULL;
 }
@@ -164,10 +166,10 @@ static void report_listeners(struct process *p)
 }
 
 /* Makes conf the present configuration. */
-static void adopt(struct process *p, struct la_conf *conf)
+static void adopt(struct process *p, struct la_conf *conf, struct la_certs *certs)
 {
     struct la_snapshot *before = p->snapshot;
-    p->snapshot = la_plan_make(p, conf, before);
+    p->snapshot = la_plan_make(p, conf, certs, before);
     p->state.snapshot = p->snapshot;
     set_limits(p, conf);
     int fd = p->access_fd;
@@ -183,20 +185,22 @@ static void adopt(struct process *p, struct la_conf *conf)
 void la_process_replan(struct process *p)
 {
     if (!p->draining)
-        adopt(p, p->snapshot->conf);
+        adopt(p, p->snapshot->conf, p->snapshot->certs);
 }
 
 static void reload(struct process *p)
 {
     struct la_conf_findings f = {0};
     char *why = NULL;
-    struct la_conf *c = load(p, &f);
+    struct la_certs *certs = NULL;
+    struct la_conf *c = load(p, &certs, &f);
     for (size_t i = 0; i < f.n; i++)
         la_log_write(f.item[i].warning ? LA_LOG_WARN : LA_LOG_ERROR, "%s", f.item[i].text);
     la_conf_findings_fini(&f);
     if (c && !la_listeners_open(p, c, &why)) {
         la_log_error("%s", why);
         free(why);
+        la_certs_unref(&certs);
         la_conf_free(c);
         c = NULL;
     }
@@ -212,7 +216,8 @@ static void reload(struct process *p)
     if (!la_log_open(c->log.error))
         la_log_error("log.error: %s: %s", c->log.error, strerror(errno));
     la_names_watch(p, c);
-    adopt(p, c);
+    adopt(p, c, certs);
+    la_certs_unref(&certs);
     p->state.reloads_ok++;
     la_log_notice("configuration reloaded");
 }
@@ -268,9 +273,10 @@ static void reconcile(struct process *p)
         }
 }
 
-static void become_ready(struct process *p, struct la_conf *conf)
+static void become_ready(struct process *p, struct la_conf *conf, struct la_certs *certs)
 {
-    adopt(p, conf);
+    adopt(p, conf, certs);
+    la_certs_unref(&certs);
     p->state.ready = true;
     la_log_notice("lastack %s runs: %u workers, %zu listeners, %zu upstreams", LASTACK_VERSION, p->workers,
                   conf->listens, conf->upstreams);
@@ -285,7 +291,8 @@ static void on_tick(struct la_timer *t)
             struct la_conf *conf = p->first;
             p->first = NULL;
             p->ticks = 0;
-            become_ready(p, conf);
+            become_ready(p, conf, p->first_certs);
+            p->first_certs = NULL;
         }
         la_timer_set(t, p->first ? 20 : TICK_MS);
         return;
@@ -435,8 +442,10 @@ static void finish(struct process *p)
         la_worker_fini(&p->worker[i]);
     la_names_free(p);
     la_snapshot_unref(&p->snapshot);
+    la_certs_unref(&p->first_certs);
     if (p->first)
         la_conf_free(p->first);
+    la_tls_ring_free(&p->ring);
     for (unsigned i = 0; i < la_count(p->signals); i++)
         if (p->signals[i].arg)
             la_signal_stop(&p->signals[i], p->loop);
@@ -468,10 +477,13 @@ int la_run(const char *path, const char *text)
     p->path = path;
     p->text = text;
     raise_descriptors();
-    struct la_conf *conf = load(p, &f);
+    p->ring = la_tls_ring_new();
+    struct la_certs *certs = NULL;
+    struct la_conf *conf = load(p, &certs, &f);
     la_findings_print(&f);
     la_conf_findings_fini(&f);
     if (conf == NULL) {
+        la_tls_ring_free(&p->ring);
         free(p);
         return 1;
     }
@@ -482,10 +494,12 @@ int la_run(const char *path, const char *text)
     la_timer_init(&p->drain_timer, p->loop, on_drain_timeout);
     start_signals(p);
     start_workers(p);
-    if (la_names_settled(p))
-        become_ready(p, conf);
-    else
+    if (la_names_settled(p)) {
+        become_ready(p, conf, certs);
+    } else {
         p->first = conf;
+        p->first_certs = certs;
+    }
     la_timer_set(&p->tick, p->first ? 20 : TICK_MS);
     la_loop_run(p->loop);
     la_log_notice("lastack ends");

@@ -65,6 +65,8 @@ struct process {
     struct la_bounds bounds;
     struct la_list listeners, old_listeners;
     struct la_conf *first; /* waits for its names' first answers */
+    struct la_certs *first_certs;
+    struct la_tls_ring *ring;
     struct la_snapshot *snapshot;
     struct la_proxy_stats *proxy_stats;
     struct la_resolver *resolver;
@@ -90,7 +92,7 @@ void la_listeners_prune(struct process *p);
 void la_listeners_free(struct process *p);
 struct listener *la_listener_find(struct process *p, const struct la_addr *a);
 /* On the worker: opens, adjusts and closes its gates. */
-void la_gates_apply(struct worker *w, const struct la_conf *conf, struct listener *const *listener);
+void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listener *const *listener);
 void la_gates_drain(struct worker *w);
 void la_gates_free(struct worker *w);
 void la_gates_resume(struct worker *w);
@@ -106,7 +108,7 @@ void la_workers_reopen_log(struct process *p);
 void la_workers_dump(struct la_admin_state *s, void (*done)(void *arg, struct la_text *json), void *arg);
 
 /* plan.c: the shared objects of a configuration */
-struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, const struct la_snapshot *before);
+struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *before);
 /* Names in conf are watched from now on; changed: their addresses did, a new plan is due. */
 void la_names_watch(struct process *p, const struct la_conf *conf);
 void la_names_free(struct process *p);

@@ -34,7 +34,7 @@ static void on_apply(struct la_note *note)
     } else {
         la_proxy_apply(&w->proxy, s);
         la_access_log_set(w->proxy.log, n->access_fd, s->conf->log.format);
-        la_gates_apply(w, s->conf, n->listener);
+        la_gates_apply(w, s, n->listener);
         if (w->checks)
             la_checks_apply(w->checks, s->plan, s->plans);
     }

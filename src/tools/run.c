@@ -1,5 +1,6 @@
 /* run.c: the command lines of `run`, `check` and `schema`. */
 #include "tools.h"
+#include "lastack/certs.h"
 #include "lastack/run.h"
 
 #include <getopt.h>
@@ -90,8 +91,11 @@ int la_check_main(int argc, char **argv)
         return usage(help);
     struct la_conf_findings f = {0};
     struct la_conf *c = la_conf_load(path, &f);
-    if (c)
+    if (c) {
         la_conf_check_host(c, &f);
+        struct la_certs *certs = la_certs_new(c, NULL, &f);
+        la_certs_unref(&certs);
+    }
     la_findings_print(&f);
     bool fine = c != NULL && f.errors == 0;
     if (fine)

@@ -202,7 +202,7 @@ static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
                     la_err_info(e)->text);
     struct la_branch *b = o->branch;
     la_branch_hold(b);
-    la_conn_end(c, e == LA_CONNECT_TIMEOUT ? LA_CLOSE_CONNECT_TIMEOUT : LA_CLOSE_CONNECT_FAILED, reset);
+    la_conn_end(c, c->shaking ? LA_CLOSE_TLS_FAILED : e == LA_CONNECT_TIMEOUT ? LA_CLOSE_CONNECT_TIMEOUT : LA_CLOSE_CONNECT_FAILED, reset);
     if (on_check)
         on_check(arg, NULL, e);
     else
@@ -211,15 +211,11 @@ static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
     la_branch_drop(b);
 }
 
+/* Ready for requests. */
 static void dial_done(struct la_conn *c)
 {
     struct la_outlet *o = c->outlet;
     struct la_upstreams *u = o->branch->home;
-    int e = la_sock_error(la_stream_fd(&c->stream));
-    if (e != 0) {
-        dial_failed(c, connect_error(-e), false);
-        return;
-    }
     uint32_t us = (uint32_t)la_min64((la_now_ns(u) - c->dial_ns) / 1000 + 1, 10000000);
     uint32_t before = atomic_load_explicit(&o->pool.server->connect_us, memory_order_relaxed);
     atomic_store_explicit(&o->pool.server->connect_us, before ? before - before / 8 + us / 8 : us,
@@ -231,6 +227,49 @@ static void dial_done(struct la_conn *c)
         c->item.last_by_ns = la_now_ns(u) + max_age / 10 * 9 + la_random(&u->random) % (max_age / 5 + 1);
     la_io_want(&c->stream.io, LA_READ);
     la_dispatch_conn(c, false);
+}
+
+static void handshake_failed(struct la_conn *c)
+{
+    char why[512];
+    struct la_outlet *o = c->outlet;
+    enum la_err e = la_tls_why(&c->stream, why, sizeof why);
+    la_stat_add(&o->pool.stats->handshake[LA_HANDSHAKE_FAILED], 1);
+    la_log_limited(LA_LOG_WARN, 1000, "upstream %s, server %s: %s: %s", o->branch->shared->name, o->pool.server->label,
+                   la_err_info(e)->text, why);
+    dial_failed(c, e, true);
+}
+
+static void shake_hands(struct la_conn *c)
+{
+    int want;
+    struct la_tls_facts facts;
+    switch (la_stream_handshake(&c->stream, &want)) {
+    case 0: break;
+    case LA_STREAM_AGAIN: la_io_want(&c->stream.io, want); return;
+    default: handshake_failed(c); return;
+    }
+    if (la_tls_facts(&c->stream, &facts))
+        la_stat_add(&c->outlet->pool.stats->handshake[facts.resumed ? LA_HANDSHAKE_RESUMED : LA_HANDSHAKE_FULL], 1);
+    dial_done(c);
+}
+
+/* Connected, or not. */
+static void connect_done(struct la_conn *c)
+{
+    struct la_server *s = c->outlet->pool.server;
+    int e = la_sock_error(la_stream_fd(&c->stream));
+    if (e != 0) {
+        dial_failed(c, connect_error(-e), false);
+    } else if (s->tls == NULL) {
+        dial_done(c);
+    } else if (!la_tls_connect(&c->stream, s->tls, s->tls_name, s->tls_slot)) {
+        dial_failed(c, LA_MEMORY, true);
+    } else {
+        c->shaking = true;
+        la_timer_set(&c->timer, c->outlet->branch->conf->timeouts.handshake_ms);
+        shake_hands(c);
+    }
 }
 
 /* ---- quiet states ---- */
@@ -300,6 +339,16 @@ void la_conn_end_and_offer(struct la_conn *c, enum la_close_cause cause, bool re
     la_dispatch_place(o);
 }
 
+void la_conn_said_end(struct la_conn *c)
+{
+    struct la_outlet *o = c->outlet;
+    uint64_t now = la_now_ns(o->branch->home);
+    if (c->item.state == LA_CONN_LEAVING)
+        return; /* its time runs already */
+    la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / 1000000u, now);
+    la_conn_set_leaving(c, LA_CLOSE_KEEPALIVE_TIMEOUT);
+}
+
 /* An event while nobody owns the connection. */
 static void on_quiet_event(struct la_conn *c)
 {
@@ -308,6 +357,12 @@ static void on_quiet_event(struct la_conn *c)
     ssize_t n = la_stream_recv(&c->stream, byte, sizeof byte);
     if (n == LA_STREAM_AGAIN)
         return;
+    if (n == 0 && !la_stream_fin(&c->stream)) {
+        la_conn_said_end(c);
+        return;
+    }
+    if (n == LA_STREAM_FAIL && la_stream_cut(&c->stream))
+        n = 0; /* nothing was under way that could have been cut short */
     uint64_t now = la_now_ns(o->branch->home);
     bool leaving = c->item.state == LA_CONN_LEAVING;
     if (n == 0 && !leaving)
@@ -327,8 +382,10 @@ static void on_io(struct la_io *io, int events)
     struct la_conn *c = la_container(io, struct la_conn, stream.io);
     if (c->on_event)
         c->on_event(c, events);
+    else if (c->item.state == LA_CONN_DIALING && c->shaking)
+        shake_hands(c);
     else if (c->item.state == LA_CONN_DIALING)
-        dial_done(c);
+        connect_done(c);
     else
         on_quiet_event(c);
 }
@@ -338,7 +395,9 @@ static void on_timer(struct la_timer *t)
     struct la_conn *c = la_container(t, struct la_conn, timer);
     if (c->item.state == LA_CONN_DIALING) {
         bool at_once = c->dial_error != LA_OK;
-        dial_failed(c, at_once ? c->dial_error : LA_CONNECT_TIMEOUT, !at_once);
+        if (c->shaking)
+            la_stat_add(&c->outlet->pool.stats->handshake[LA_HANDSHAKE_TIMEOUT], 1);
+        dial_failed(c, at_once ? c->dial_error : c->shaking ? LA_TLS_TIMEOUT : LA_CONNECT_TIMEOUT, !at_once);
     } else {
         la_assert(c->item.state == LA_CONN_LEAVING);
         if (la_stream_fd(&c->stream) < 0) { /* hold_place */

@@ -94,6 +94,10 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
             *goodbye = p.goodbye;
             return c;
         }
+        if (quiet == LA_PEEK_ENDING) {
+            la_conn_said_end(c);
+            continue;
+        }
         if (quiet < 0)
             la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / MS, now);
         la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
@@ -160,6 +164,10 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     struct la_waiter *w = o->retired ? NULL : la_queue_oldest(q, o->index);
     bool parked = c->item.state == LA_CONN_PARKED;
     int quiet = arrived && !parked ? la_stream_peek(&c->stream) : 0;
+    if (quiet == LA_PEEK_ENDING) {
+        la_conn_said_end(c);
+        return;
+    }
     if (quiet != 0) {
         la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
         return;

@@ -37,6 +37,8 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
 /* Quiet states: events are conn.c's. */
 void la_conn_set_idle(struct la_conn *c);
 void la_conn_set_leaving(struct la_conn *c, enum la_close_cause cause);
+/* A quiet one's backend said that it ends (TLS): it is used no more, its FIN is awaited. */
+void la_conn_said_end(struct la_conn *c);
 /* Our FIN first; then waits for the backend's. */
 void la_conn_lost(struct la_conn *c); /* pinned: tells its keeper that it takes no more requests */
 void la_conn_shut(struct la_conn *c, enum la_close_cause cause);

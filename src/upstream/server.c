@@ -71,6 +71,9 @@ void la_server_unref(struct la_server **sp)
         return;
     la_assert(atomic_load(&s->used) == 0);
     la_ledger_free(&s->ledger);
+    la_tls_slot_free(&s->tls_slot);
+    la_tls_unref(&s->tls);
+    free(s->tls_name);
     free(s->port_gate);
     free(s->stats);
     free(s->cell);

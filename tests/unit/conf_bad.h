@@ -174,9 +174,6 @@ static const struct {
     {APP(SERVERS "include: a.yaml\n"), "f:5:10: include: works in a file only"},
 
     /* known, but not here yet */
-    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [] } }\n"), "f:3:38: listen[0].tls: not supported by this version"},
-    {LISTEN("  - { address: \":80\", upstream: app, accept_proxy: [10.0.0.0/8] }\n"),
-     "f:3:38: listen[0].accept_proxy: not supported by this version"},
     {LISTEN("  - { address: \":80\", upstream: app, protocol: memcached }\n"),
      "f:3:48: listen[0].protocol: \"memcached\" is not supported by this version"},
     {LISTEN("  - { address: \":80\", upstream: app, protocol: fastcgi }\n"),
@@ -184,12 +181,28 @@ static const struct {
     {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv }\n"),
      "f:5:15: upstreams.app.protocol: \"fastcgi\" is not supported by this version\n"
      "f:6:5: upstreams.app.fastcgi: not supported by this version"},
-    {APP(SERVERS "    tls: { verify: true }\n    memcached: {}\n"),
-     "f:5:5: upstreams.app.tls: not supported by this version\nf:6:5: upstreams.app.memcached: not supported by this version"},
-    {APP(SERVERS "    send_proxy: v2\n"), "f:5:17: upstreams.app.send_proxy: \"v2\" is not supported by this version"},
+    {APP(SERVERS "    memcached: {}\n"), "f:5:5: upstreams.app.memcached: not supported by this version"},
     {APP(SERVERS "    pool: { max: auto, advise: true }\n"),
      "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"
      "f:5:24: upstreams.app.pool.advise: not supported by this version"},
+
+    /* TLS and the PROXY protocol */
+    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [] } }\n"),
+     "f:3:45: listen[0].tls.certificates: is empty, must have at least one item"},
+    {LISTEN("  - { address: \":80\", upstream: app, tls: {} }\n"),
+     "f:3:38: listen[0].tls.certificates: missing, must be a list, each item a certificate"},
+    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [site.pem] } }\n"),
+     "f:3:60: listen[0].tls.certificates[0]: \"site.pem\" is wrong, must be an absolute path"},
+    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [/a], min_version: ssl3 } }\n"),
+     "f:3:78: listen[0].tls.min_version: \"ssl3\" is not known, must be one of tls1.2, tls1.3"},
+    {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [/a], client: { header: X-S } } }\n"),
+     "f:3:65: listen[0].tls.client: has no ca: which clients' certificates are good?"},
+    {LISTEN("  - { address: \":80\", upstream: app, accept_proxy: [10.0.0.0/33] }\n"),
+     "f:3:53: listen[0].accept_proxy[0]: \"10.0.0.0/33\" is wrong, must be a network such as 10.0.0.0/8"},
+    {APP(SERVERS "    tls: { key: /a }\n"), "f:5:17: upstreams.app.tls.key: has no certificate beside it"},
+    {APP("    servers: [\"unix:/run/a\"]\n    tls: {}\n"),
+     "f:5:5: upstreams.app.tls: server unix:/run/a has no name to check: write server_name"},
+    {APP(SERVERS "    send_proxy: v3\n"), "f:5:17: upstreams.app.send_proxy: \"v3\" is not known, did you mean \"v1\"?"},
 
     /* values together */
     {LISTEN("  - { address: \":80\", upstream: ap }\n"), "f:3:33: listen[0].upstream: there is no upstream \"ap\", did you mean \"app\"?"},

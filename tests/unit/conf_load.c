@@ -430,7 +430,7 @@ static void schema(void)
     CHECK(depth == 0 && !quoted);
     CHECK(strstr(text, "\"idle_reuse\":{") &&
           strstr(text, "\"enum\":[\"round_robin\",\"least_connections\",\"hash\"]"));
-    CHECK(strstr(text, "not supported by this version: https to the servers"));
+    CHECK(strstr(text, "not supported by this version: key distribution over memcached servers"));
     free(text);
 }
 

@@ -73,7 +73,7 @@ def test_six_mistakes_are_six_lines(tmp_path):
     (GOOD.replace("upstream: app", "upstream: ap"), 'did you mean "app"?'),
     (GOOD + "admin: { adress: \"127.0.0.1:9900\" }\n", 'did you mean "address"?'),
     (GOOD.replace("127.0.0.1:8080", "[::1]:8080"), 'must be quoted, such as "[::1]:80"'),
-    (GOOD + "    tls: { verify: true }\n", "not supported by this version"),
+    (GOOD + "    tls: { verfy: true }\n", 'did you mean "verify"?'),
 ])
 def test_what_was_meant(tmp_path, text, said):
     code, out = check(tmp_path, text)

@@ -1,0 +1,114 @@
+"""A certificate authority of a test's own: certificates good and bad, revocation lists, OCSP responses, by openssl(1)."""
+import os
+import subprocess
+
+DAY = 86400
+
+
+def openssl(*words, cwd=None, input=None):
+    done = subprocess.run(["openssl", *map(str, words)], cwd=cwd, input=input, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"openssl {' '.join(map(str, words))}: {done.stderr[-2000:]}"
+    return done.stdout
+
+
+class Pair:
+    def __init__(self, certificate, key, chain=None):
+        self.certificate, self.key, self.chain = certificate, key, chain or certificate
+
+    @property
+    def conf(self):
+        """As a listener's tls.certificates takes it."""
+        return {"certificate": self.chain, "key": self.key}
+
+
+class Authority:
+    """openssl ca with its little database, in a folder of the test."""
+
+    def __init__(self, folder, name="test CA", kind="ec"):
+        self.folder, self.kind, self.serial = str(folder), kind, 0
+        os.makedirs(self.folder, exist_ok=True)
+        os.chmod(self.folder, 0o755)
+        self.certificate, self.key = self._path("ca.pem"), self._path("ca.key")
+        for name_, text in (("index.txt", ""), ("index.txt.attr", "unique_subject = no\n"), ("serial", "1000\n"), ("crlnumber", "01\n")):
+            self._write(name_, text)
+        self._write("ca.cnf", f"""
+[ca]
+default_ca = here
+[here]
+dir = {self.folder}
+new_certs_dir = {self.folder}
+database = {self.folder}/index.txt
+serial = {self.folder}/serial
+crlnumber = {self.folder}/crlnumber
+certificate = {self.certificate}
+private_key = {self.key}
+default_md = sha256
+default_days = 30
+default_crl_days = 30
+policy = any
+copy_extensions = copy
+unique_subject = no
+[any]
+commonName = supplied
+organizationName = optional
+""")
+        openssl("req", "-x509", *self._new_key(kind), "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", 30,
+                "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
+
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
+    def _write(self, name, text):
+        with open(self._path(name), "w") as f:
+            f.write(text)
+        return self._path(name)
+
+    @staticmethod
+    def _new_key(kind):
+        return ["-newkey", "rsa:2048"] if kind == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+
+    def issue(self, name="test", names=("DNS:test", "DNS:localhost", "IP:127.0.0.1"), kind=None, start=None, end=None, extra=(),
+              subject=None):
+        """start, end: YYYYMMDDHHMMSSZ."""
+        self.serial += 1
+        stem = f"{name.replace('*', 'any').replace('/', '_')}-{self.serial}"
+        request, key, certificate = (self._path(stem + end_) for end_ in (".csr", ".key", ".pem"))
+        words = ["req", "-new", *self._new_key(kind or self.kind), "-nodes", "-keyout", key, "-out", request, "-subj",
+                 subject or f"/CN={name}"]
+        if names:
+            words += ["-addext", "subjectAltName=" + ",".join(names)]
+        for one in extra:
+            words += ["-addext", one]
+        openssl(*words)
+        dates = (["-startdate", start] if start else []) + (["-enddate", end] if end else [])
+        openssl("ca", "-batch", "-notext", "-config", self._path("ca.cnf"), "-in", request, "-out", certificate, *dates)
+        os.chmod(key, 0o644)
+        with open(self._path(stem + ".chain"), "w") as f:
+            f.write(open(certificate).read() + open(self.certificate).read())
+        return Pair(certificate, key, self._path(stem + ".chain"))
+
+    def expired(self, **more):
+        return self.issue(start="20200101000000Z", end="20200201000000Z", **more)
+
+    def self_signed(self, name="test"):
+        key, certificate = self._path("self.key"), self._path("self.pem")
+        openssl("req", "-x509", *self._new_key("ec"), "-nodes", "-keyout", key, "-out", certificate, "-days", 30, "-subj",
+                f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1")
+        os.chmod(key, 0o644)
+        return Pair(certificate, key)
+
+    def revoke(self, pair):
+        openssl("ca", "-config", self._path("ca.cnf"), "-revoke", pair.certificate)
+
+    def crl(self):
+        out = self._path("crl.pem")
+        openssl("ca", "-config", self._path("ca.cnf"), "-gencrl", "-out", out)
+        return out
+
+    def ocsp(self, pair, name="ocsp.der"):
+        """A response of this authority about pair's certificate, in DER."""
+        out = self._path(name)
+        openssl("ocsp", "-index", self._path("index.txt"), "-CA", self.certificate, "-rsigner", self.certificate, "-rkey", self.key,
+                "-issuer", self.certificate, "-cert", pair.certificate, "-respout", out, "-ndays", 3, "-noverify")
+        return out
