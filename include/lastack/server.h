@@ -176,6 +176,8 @@ struct la_server {
     struct la_tls_slot *tls_slot;
     char *tls_name; /* what its certificate must be for; NULL: nobody asks */
     enum la_send_proxy send_proxy;
+    char preface[28]; /* the PROXY header of our own health checks */
+    uint8_t preface_n;
     struct la_log_gate *port_gate; /* one per pair */
 };
 /* One of pool.tunnels, for a tunnel or a pinned connection. take: false when all are taken. */

@@ -35,6 +35,7 @@ int la_sock_peek(int fd);
 size_t la_sock_unheard(int fd);
 /* Up to n bytes that wait, left where they are; 0 at FIN, -1 when there are none, -2 when it failed (as la_stream_recv). */
 ssize_t la_sock_look(int fd, void *p, size_t n);
+void la_sock_local(int fd, struct la_addr *out); /* its own address; len 0: unknown */
 void la_sock_nodelay(int fd);
 /* Keep-alive probes and TCP_USER_TIMEOUT so that a peer that vanished is noticed within about ms. */
 void la_sock_user_timeout(int fd, unsigned ms);

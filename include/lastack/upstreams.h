@@ -51,6 +51,7 @@ struct la_conn {
     struct la_port_pair *pair; /* NULL: Unix socket */
     uint64_t id;               /* unique in the process, for logs */
     uint64_t dial_ns;          /* start of the dial */
+    bool personal;             /* began with a PROXY header: carries one request */
     bool shaking;              /* connected, its TLS handshake is or was under way */
     bool fresh;                /* carries its first request */
     bool counted;              /* in server->busy */

@@ -168,6 +168,15 @@ ssize_t la_sock_look(int fd, void *p, size_t n)
     return errno == EAGAIN || errno == EINTR ? -1 : -2;
 }
 
+void la_sock_local(int fd, struct la_addr *out)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    memset(out, 0, sizeof *out);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+        la_addr_from_sockaddr(out, (struct sockaddr *)&ss, len);
+}
+
 void la_sock_reset(int fd)
 {
     struct linger l = {1, 0};

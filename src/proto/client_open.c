@@ -11,6 +11,34 @@
 
 #include <stdlib.h>
 
+/* ---- who it is ---- */
+
+void la_client_set_peer(struct la_client *c, const struct la_addr *peer)
+{
+    c->peer_family = (uint8_t)la_addr_family(peer);
+    c->peer_port = la_addr_port(peer);
+    if (c->peer_family == AF_INET)
+        memcpy(c->peer_ip, &peer->u.in.sin_addr, 4);
+    else if (c->peer_family == AF_INET6)
+        memcpy(c->peer_ip, &peer->u.in6.sin6_addr, 16);
+}
+
+void la_client_peer(const struct la_client *c, struct la_addr *out)
+{
+    memset(out, 0, sizeof *out);
+    out->u.sa.sa_family = c->peer_family;
+    if (c->peer_family == AF_INET) {
+        memcpy(&out->u.in.sin_addr, c->peer_ip, 4);
+        out->len = sizeof out->u.in;
+    } else if (c->peer_family == AF_INET6) {
+        memcpy(&out->u.in6.sin6_addr, c->peer_ip, 16);
+        out->len = sizeof out->u.in6;
+    } else {
+        out->len = sizeof(sa_family_t);
+    }
+    la_addr_set_port(out, c->peer_port);
+}
+
 /* Is this the address of one whose header is required? On a Unix socket, whoever may connect. */
 static bool is_hop(const struct la_front *f, const struct la_client *c)
 {

@@ -25,16 +25,6 @@ static void run(struct la_client *c);
 
 /* ---- life ---- */
 
-void la_client_set_peer(struct la_client *c, const struct la_addr *peer)
-{
-    c->peer_family = (uint8_t)la_addr_family(peer);
-    c->peer_port = la_addr_port(peer);
-    if (c->peer_family == AF_INET)
-        memcpy(c->peer_ip, &peer->u.in.sin_addr, 4);
-    else if (c->peer_family == AF_INET6)
-        memcpy(c->peer_ip, &peer->u.in6.sin6_addr, 16);
-}
-
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
 {
     struct la_client *c = la_slab_get(&f->env->clients);
@@ -55,22 +45,6 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     c->since_ns = la_loop_now_ns(f->env->loop);
     la_client_begin(c);
     run(c);
-}
-
-void la_client_peer(const struct la_client *c, struct la_addr *out)
-{
-    memset(out, 0, sizeof *out);
-    out->u.sa.sa_family = c->peer_family;
-    if (c->peer_family == AF_INET) {
-        memcpy(&out->u.in.sin_addr, c->peer_ip, 4);
-        out->len = sizeof out->u.in;
-    } else if (c->peer_family == AF_INET6) {
-        memcpy(&out->u.in6.sin6_addr, c->peer_ip, 16);
-        out->len = sizeof out->u.in6;
-    } else {
-        out->len = sizeof(sa_family_t);
-    }
-    la_addr_set_port(out, c->peer_port);
 }
 
 static void free_client(struct la_client *c)

@@ -11,6 +11,7 @@
  * after that the client is shown that the response is incomplete. A client that leaves: its place in the line
  * goes with it. One thread. */
 #include "exchange.h"
+#include "lastack/sock.h"
 
 #include <stdio.h>
 
@@ -223,9 +224,19 @@ static void start_call(struct la_exchange *x, struct la_conn *c)
     la_call_begin(&x->call, c);
 }
 
+static void make_preface(struct la_exchange *x)
+{
+    struct la_addr local;
+    la_sock_local(la_stream_fd(&x->turn.client->stream), &local);
+    size_t n = la_proxy_header_write(x->preface, (int)x->conf->send_proxy, &x->peer, &local);
+    x->waiter.preface = la_slice(x->preface, n);
+}
+
 void la_exchange_acquire(struct la_exchange *x)
 {
     enum la_err e = LA_OK;
+    if (x->conf->send_proxy && x->waiter.preface.n == 0 && x->turn.client)
+        make_preface(x);
     x->state = LA_X_QUEUED;
     x->queued_ns = now_ns(x);
     x->waiter.replayable = idempotent(x) && (x->held || x->call.body == LA_BODY_NONE);

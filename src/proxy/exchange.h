@@ -4,6 +4,7 @@
 #define LASTACK_PROXY_EXCHANGE_H
 
 #include "lastack/proxy.h"
+#include "lastack/proxy_header.h"
 
 /* Where an exchange is; in dumps and logs. */
 #define LA_EXCHANGE_STATES(X) \
@@ -51,6 +52,7 @@ struct la_exchange {
     struct la_buf *trailers; /* the request's, as lines */
     struct la_spool *body;   /* what was buffered; NULL: none, or inline */
     struct la_slice inline_body;
+    char preface[LA_PROXY_HEADER_WRITTEN]; /* for servers that want a PROXY header */
     size_t inline_at;
     struct la_addr peer;
     /* for the log; slices lie in the client's buffer and go with the client */

@@ -5,6 +5,7 @@
  * health and counters. Main thread. */
 #include "process.h"
 #include "lastack/diag.h"
+#include "lastack/proxy_header.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,13 @@ static void make_identity(struct la_server *s, const struct la_conf_upstream *u,
 {
     char ip[LA_ADDR_TEXT];
     s->send_proxy = u->send_proxy;
+    if (u->send_proxy) {
+        char header[LA_PROXY_HEADER_WRITTEN];
+        size_t n = la_proxy_header_write(header, (int)u->send_proxy, NULL, NULL);
+        la_assert(n <= sizeof s->preface);
+        memcpy(s->preface, header, n);
+        s->preface_n = (uint8_t)n;
+    }
     if (tls == NULL)
         return;
     s->tls = la_tls_ref(tls);

@@ -254,6 +254,38 @@ static void shake_hands(struct la_conn *c)
     dial_done(c);
 }
 
+/* A connection that begins with one client's PROXY header is for nobody else: the waiter is chosen now, and the header sent.
+ * False: it has ended. */
+static bool introduce(struct la_conn *c)
+{
+    struct la_outlet *o = c->outlet;
+    struct la_queue *q = la_outlet_queue(o);
+    struct la_slice preface = la_slice(o->pool.server->preface, o->pool.server->preface_n);
+    if (!c->on_check) {
+        struct la_waiter *w = c->reserved ? c->reserved : la_queue_oldest(q, o->index);
+        if (w == NULL) { /* it went elsewhere meanwhile */
+            dial_over(c);
+            la_conn_end(c, LA_CLOSE_ABORTED, true);
+            la_dispatch_place(o);
+            return false;
+        }
+        if (c->reserved == NULL) {
+            la_queue_dial_ended(q);
+            la_queue_remove(q, w);
+            atomic_fetch_sub(&o->branch->shared->waiting, 1);
+            c->reserved = w;
+            w->dial = c;
+        }
+        preface = w->preface;
+    }
+    c->personal = true;
+    struct iovec v = {(void *)(uintptr_t)preface.p, preface.n};
+    if (la_stream_send(&c->stream, &v, 1, true) == (ssize_t)preface.n)
+        return true;
+    dial_failed(c, LA_CONNECT_FAILED, true);
+    return false;
+}
+
 /* Connected, or not. */
 static void connect_done(struct la_conn *c)
 {
@@ -261,6 +293,8 @@ static void connect_done(struct la_conn *c)
     int e = la_sock_error(la_stream_fd(&c->stream));
     if (e != 0) {
         dial_failed(c, connect_error(-e), false);
+    } else if (s->send_proxy && !introduce(c)) {
+        return;
     } else if (s->tls == NULL) {
         dial_done(c);
     } else if (!la_tls_connect(&c->stream, s->tls, s->tls_name, s->tls_slot)) {

@@ -160,6 +160,11 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         la_dispatch_give(w, c, false);
         return;
     }
+    if (c->personal) { /* and its client has left */
+        la_conn_end(c, LA_CLOSE_ABORTED, true);
+        la_dispatch_place(o);
+        return;
+    }
     struct la_queue *q = la_outlet_queue(o);
     struct la_waiter *w = o->retired ? NULL : la_queue_oldest(q, o->index);
     bool parked = c->item.state == LA_CONN_PARKED;

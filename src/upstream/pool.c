@@ -153,6 +153,8 @@ static void park(struct la_pool *p, uint64_t now_ns)
 
 bool la_pool_says_goodbye(const struct la_pool *p, const struct la_pool_item *i, uint64_t now_ns)
 {
+    if (p->conf->send_proxy) /* the header is one client's */
+        return true;
     if (p->draining || la_server_surplus(p->server))
         return true;
     if (p->conf->pool.max_requests && i->requests + 1 >= p->conf->pool.max_requests)

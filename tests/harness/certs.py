@@ -1,5 +1,6 @@
 """A certificate authority of a test's own: certificates good and bad, revocation lists, OCSP responses, by openssl(1)."""
 import os
+import ssl
 import subprocess
 
 DAY = 86400
@@ -14,6 +15,14 @@ def openssl(*words, cwd=None, input=None):
 class Pair:
     def __init__(self, certificate, key, chain=None):
         self.certificate, self.key, self.chain = certificate, key, chain or certificate
+
+    @property
+    def whole(self):
+        """Certificate, chain and key in one file."""
+        path = self.key + ".whole"
+        with open(path, "w") as f:
+            f.write(open(self.chain).read() + open(self.key).read())
+        return path
 
     @property
     def conf(self):
@@ -112,3 +121,31 @@ organizationName = optional
         openssl("ocsp", "-index", self._path("index.txt"), "-CA", self.certificate, "-rsigner", self.certificate, "-rkey", self.key,
                 "-issuer", self.certificate, "-cert", pair.certificate, "-respout", out, "-ndays", 3, "-noverify")
         return out
+
+
+def client_context(ca=None, version=None, alpn=("http/1.1",), pair=None):
+    """For raw.Client: trusts ca (an Authority), or anybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = ca is not None
+    context.verify_mode = ssl.CERT_REQUIRED if ca else ssl.CERT_NONE
+    if ca:
+        context.load_verify_locations(ca.certificate)
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    if pair:
+        context.load_cert_chain(pair.chain, pair.key)
+    return context
+
+
+def server_context(pair, version=None, ca=None):
+    """For raw.Origin. ca: clients must show one of its certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.chain, pair.key)
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(ca.certificate)
+    return context

@@ -90,14 +90,17 @@ class Backend(_Controlled):
 
 
 class Relay(_Controlled):
-    """peer_relay: every byte and FIN arrives delay_ms later, each way."""
+    """peer_relay: every byte and FIN arrives delay_ms later, each way. accept_tls (a certs.Pair), connect_tls (a name): that
+    side speaks TLS, so that plain peers become TLS clients and servers."""
 
-    def __init__(self, directory, target, delay_ms, host=netns.HERE, address="127.0.0.1", port=None):
+    def __init__(self, directory, target, delay_ms, host=netns.HERE, address="127.0.0.1", port=None, accept_tls=None,
+                 connect_tls=None):
         self.port = port or free_port()
         self.text = f"{address}:{self.port}"
         self.control = ("127.0.0.1", free_port())
         super().__init__([program("peer_relay"), "--listen", self.text, "--target", target, "--delay-ms", delay_ms,
-                          "--control", "%s:%d" % self.control], str(directory), f"relay-{self.port}", host)
+                          "--control", "%s:%d" % self.control, *(["--accept-tls", accept_tls.whole] if accept_tls else []),
+                          *(["--connect-tls", connect_tls] if connect_tls else [])], str(directory), f"relay-{self.port}", host)
         self.listening(self.port)
 
 

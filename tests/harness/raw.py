@@ -126,7 +126,10 @@ class Stream:
 
 
 class Client(Stream):
-    def __init__(self, port, address="127.0.0.1", host=netns.HERE, timeout=10, receive_buffer=None):
+    """tls: an ssl.SSLContext; name: what to ask for (SNI); session: to resume; preface: bytes before everything."""
+
+    def __init__(self, port, address="127.0.0.1", host=netns.HERE, timeout=10, receive_buffer=None, tls=None, name="test",
+                 session=None, preface=b""):
         with host.inside():
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             sock = socket.socket(family)
@@ -135,6 +138,10 @@ class Client(Stream):
         sock.settimeout(timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect((address, port))
+        if preface:
+            sock.sendall(preface)
+        if tls:
+            sock = tls.wrap_socket(sock, server_hostname=name, session=session, suppress_ragged_eofs=False)
         super().__init__(sock, timeout)
 
     def response(self, to="GET"):
@@ -222,7 +229,8 @@ class Origin:
     does is what the origin does. answer: shorthand, handler that answers every request with answer(request)
     (bytes, or (status, body, headers))."""
 
-    def __init__(self, handler=None, answer=None, host=netns.HERE, address="127.0.0.1", port=0, backlog=512):
+    def __init__(self, handler=None, answer=None, host=netns.HERE, address="127.0.0.1", port=0, backlog=512, tls=None):
+        self.tls = tls  # an ssl.SSLContext
         self.handler, self.answer = handler, answer or (lambda r: (200, b"hello", ""))
         self.connections, self.requests, self.errors = [], [], []
         self.lock, self.closing = threading.Lock(), False
@@ -252,6 +260,8 @@ class Origin:
 
     def _serve(self, connection):
         try:
+            if self.tls:
+                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True, suppress_ragged_eofs=False)
             if self.handler:
                 self.handler(connection)
                 connection.ended = connection.ended or "origin"

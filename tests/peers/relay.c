@@ -1,14 +1,20 @@
 /* relay.c: a TCP relay that delays every byte, FIN and RST by N ms each way: a long wire for the tests.
  *
- *   peer_relay --listen ADDRESS --target ADDRESS --delay-ms 20 [--control ADDRESS]
+ *   peer_relay --listen ADDRESS --target ADDRESS --delay-ms 20 [--control ADDRESS] [--accept-tls PEM] [--connect-tls NAME]
  *
  * The handshake is not delayed (the kernel does it). Counts which side's FIN or RST reached the relay first,
  * which is what a wire sees. At most 1 MiB is in flight per direction; then it stops reading. Prints "ready
  * ADDRESS"; its counts as one JSON line on SIGTERM or SIGINT, and to whoever asks GET on the control address
- * (/reset sets them to zero). One thread. */
+ * (/reset sets them to zero). One thread.
+ *
+ * --accept-tls (certificate and key in one file) and --connect-tls (asks for NAME, trusts anybody) speak TLS on that side:
+ * between plain programs and the proxy they make a TLS client or a TLS server of each, connection by connection. The end of
+ * one side is the end of the other: close_notify and FIN for FIN. */
 #include "lastack/addr.h"
 #include "lastack/json.h"
 #include "lastack/loop.h"
+#include "lastack/sock.h"
+#include "lastack/tls.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -36,12 +42,12 @@ struct session;
 /* One side of a session: its socket, and what was read from it and is on its way to the other one. */
 struct side {
     struct session *s;
-    struct la_io io;
+    struct la_stream stream;
     struct la_timer timer;
     struct la_list pieces;
     size_t queued;
-    int fd;
-    bool read_ended, fin_delivered, connecting;
+    bool read_ended, fin_delivered, connecting, shaking;
+    int shake_want;
 };
 
 struct session {
@@ -53,6 +59,11 @@ static struct {
     struct la_addr listen, target, control;
     uint64_t delay_ns;
     struct la_loop *loop;
+    struct la_tls *accept_tls, *connect_tls;
+    const char *connect_name;
+    struct la_tls_slot *slot;
+    struct la_tls_ring *ring;
+    struct la_tls_meter meter;
     struct la_io accept_io, control_io;
     struct la_signal term, intr;
     uint64_t sessions, open, refused, client_fin, client_rst, server_fin, server_rst, bytes;
@@ -62,12 +73,11 @@ static void session_free(struct session *s, bool reset)
 {
     for (int i = 0; i < 2; i++) {
         struct side *d = &s->side[i];
-        struct linger hard = {.l_onoff = 1};
-        if (reset)
-            setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-        la_io_stop(&d->io);
         la_timer_stop(&d->timer);
-        close(d->fd);
+        if (reset)
+            la_stream_reset(&d->stream);
+        else
+            la_stream_close(&d->stream);
         struct piece *p;
         while ((p = la_list_first(&d->pieces, struct piece, node)) != NULL) {
             la_list_remove(&p->node);
@@ -87,10 +97,14 @@ static void want(struct side *d)
 {
     struct side *o = other(d);
     struct piece *waiting = la_list_first(&o->pieces, struct piece, node);
+    if (d->shaking && !d->connecting) {
+        la_io_want(&d->stream.io, d->shake_want);
+        return;
+    }
     int events = !d->read_ended && !d->connecting && d->queued < IN_FLIGHT ? LA_READ : 0;
     if (d->connecting || (waiting && waiting->due_ns <= la_clock_ns()))
         events |= LA_WRITE;
-    la_io_want(&d->io, events);
+    la_io_want(&d->stream.io, events);
 }
 
 /* Sends what is due from d to the other side. False: the session is gone. */
@@ -98,7 +112,7 @@ static bool deliver(struct side *d)
 {
     struct side *to = other(d);
     struct piece *p;
-    while (!to->connecting && (p = la_list_first(&d->pieces, struct piece, node)) != NULL) {
+    while (!to->connecting && !to->shaking && (p = la_list_first(&d->pieces, struct piece, node)) != NULL) {
         uint64_t now = la_clock_ns();
         if (p->due_ns > now) {
             la_timer_set(&d->timer, (p->due_ns - now) / 1000000);
@@ -109,11 +123,12 @@ static bool deliver(struct side *d)
             return false;
         }
         if (p->kind == FIN) {
-            shutdown(to->fd, SHUT_WR);
+            la_stream_shutdown(&to->stream);
             d->fin_delivered = true;
         }
-        ssize_t n = p->kind == FIN ? 0 : send(to->fd, p->data + p->at, p->n - p->at, MSG_NOSIGNAL);
-        if (n < 0 && errno == EAGAIN)
+        struct iovec v = {p->data + p->at, p->n - p->at};
+        ssize_t n = p->kind == FIN ? 0 : la_stream_send(&to->stream, &v, 1, false);
+        if (n == LA_STREAM_AGAIN)
             break;
         p->at += n > 0 ? (size_t)n : p->n; /* an error: the other side's reset is read there */
         if (p->at < p->n)
@@ -161,27 +176,38 @@ static void enqueue(struct side *d, enum kind kind, const char *data, size_t n)
 
 static void on_side(struct la_io *io, int events)
 {
-    struct side *d = la_container(io, struct side, io);
+    struct side *d = la_container(io, struct side, stream.io);
     if (d->connecting) {
         int why = 0;
         socklen_t len = sizeof(why);
-        getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &why, &len);
+        getsockopt(la_stream_fd(&d->stream), SOL_SOCKET, SO_ERROR, &why, &len);
         d->connecting = false;
         if (why) {
             relay.refused++;
             session_free(d->s, true);
             return;
         }
+        if (relay.connect_tls)
+            la_assert(la_tls_connect(&d->stream, relay.connect_tls, relay.connect_name, relay.slot));
+    }
+    if (d->shaking) {
+        int done = la_stream_handshake(&d->stream, &d->shake_want);
+        if (done == LA_STREAM_FAIL) {
+            session_free(d->s, true);
+            return;
+        }
+        d->shaking = done != 0;
+        events = d->shaking ? 0 : LA_READ | LA_WRITE;
     }
     if (events & LA_READ) {
         char buffer[PIECE];
-        ssize_t n = recv(d->fd, buffer, sizeof(buffer), 0);
+        ssize_t n = la_stream_recv(&d->stream, buffer, sizeof(buffer));
         if (n > 0) {
             relay.bytes += (uint64_t)n;
             enqueue(d, DATA, buffer, (size_t)n);
         } else if (n == 0) {
             enqueue(d, FIN, NULL, 0);
-        } else if (errno != EAGAIN && errno != EINTR) {
+        } else if (n != LA_STREAM_AGAIN) {
             enqueue(d, RST, NULL, 0);
         }
     }
@@ -194,10 +220,9 @@ static void side_init(struct side *d, struct session *s, int fd)
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     d->s = s;
-    d->fd = fd;
     la_list_init(&d->pieces);
     la_timer_init(&d->timer, relay.loop, on_timer);
-    la_io_init(&d->io, relay.loop, fd, on_side);
+    la_stream_init(&d->stream, relay.loop, fd, on_side);
 }
 
 static void on_accept(struct la_io *io, int events)
@@ -222,7 +247,12 @@ static void on_accept(struct la_io *io, int events)
     relay.open++;
     side_init(&s->side[0], s, fd);
     side_init(&s->side[1], s, to);
-    s->side[1].connecting = !now;
+    s->side[1].connecting = true;
+    s->side[1].shaking = relay.connect_tls != NULL;
+    s->side[0].shaking = relay.accept_tls != NULL;
+    s->side[0].shake_want = LA_READ;
+    if (relay.accept_tls)
+        la_assert(la_tls_accept(&s->side[0].stream, relay.accept_tls, &relay.meter));
     want(&s->side[0]);
     want(&s->side[1]);
 }
@@ -296,9 +326,29 @@ static bool listen_on(const struct la_addr *a, struct la_io *io, void (*cb)(stru
     return true;
 }
 
+static void tell(void *arg, enum la_tls_part part, size_t index, bool warning, const char *text)
+{
+    (void)arg;
+    (void)part;
+    (void)index;
+    fprintf(stderr, "peer_relay: %s%s\n", warning ? "warning: " : "", text);
+}
+
 static bool option(const char *name, const char *value)
 {
     const char *why;
+    if (strcmp(name, "--accept-tls") == 0) {
+        struct la_tls_pair pair = {.certificate = value};
+        struct la_tls_server_spec spec = {.name = "relay", .pair = &pair, .pairs = 1, .min_version = 2, .session_ms = 3600000};
+        spec.ring = relay.ring = la_tls_ring_new();
+        return (relay.accept_tls = la_tls_server_new(&spec, tell, NULL)) != NULL;
+    }
+    if (strcmp(name, "--connect-tls") == 0) {
+        struct la_tls_client_spec spec = {.min_version = 2};
+        relay.connect_name = value;
+        relay.slot = la_tls_slot_new();
+        return (relay.connect_tls = la_tls_client_new(&spec, tell, NULL)) != NULL;
+    }
     if (strcmp(name, "--listen") == 0)
         return la_addr_parse(&relay.listen, la_slice_str(value), true, &why);
     if (strcmp(name, "--target") == 0)
@@ -312,6 +362,7 @@ static bool option(const char *name, const char *value)
 int main(int argc, char **argv)
 {
     bool good = argc > 1;
+    relay.meter.percent = 100;
     for (int i = 1; i < argc && good; i += 2)
         good = i + 1 < argc && option(argv[i], argv[i + 1]);
     if (!good || relay.listen.len == 0 || relay.target.len == 0) {
