@@ -40,7 +40,7 @@ def _write(path, text):
 
 class Nginx(Server):
     def __init__(self, directory, server, http="", host=netns.HERE, address="127.0.0.1", port=None, workers=1, name="nginx",
-                 keepalive_timeout="75s", ssl=False):
+                 keepalive_timeout="75s", ssl=""):
         """server: what stands in the server block; http: what stands beside it. %(port)s is filled in."""
         port = port or free_port()
         self.folder = _folder(directory, f"{name}-{port}")
@@ -53,7 +53,7 @@ class Nginx(Server):
               client_body_temp_path {self.folder}/b; proxy_temp_path {self.folder}/p; fastcgi_temp_path {self.folder}/f;
               uwsgi_temp_path {self.folder}/u; scgi_temp_path {self.folder}/s;
               {http}
-              server {{ listen {address}:{port} backlog=4096{" ssl" if ssl else ""}; {server} }}
+              server {{ listen {address}:{port} backlog=4096{" " + ssl if ssl else ""}; {server} }}
             }}"""
         path = _write(os.path.join(self.folder, "nginx.conf"), textwrap.dedent(conf))
         super().__init__([_binary("nginx", "nginx-light"), "-c", path, "-p", self.folder], self.folder, name, port, host, address)

@@ -1,0 +1,231 @@
+"""The PROXY protocol: believed from trusted networks, required from them, sent to servers that want it; with TLS behind it."""
+import socket
+import struct
+
+import pytest
+
+from harness import servers
+from harness.certs import Authority, client_context
+from harness.proxy import config, free_port, lastack, yaml
+from harness.raw import Client, Crowd, get, request
+from harness.wait import scale, until
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def v1(source="192.0.2.1", port=1111):
+    return f"PROXY TCP{6 if ':' in source else 4} {source} {'::1' if ':' in source else '127.0.0.1'} {port} 80\r\n".encode()
+
+
+def v2(source="192.0.2.1", port=1111, extra=b""):
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    ends = socket.inet_pton(family, source) + socket.inet_pton(family, "::1" if ":" in source else "127.0.0.1")
+    body = ends + struct.pack("!HH", port, 80) + extra
+    return SIGNATURE + bytes([0x21, 0x21 if ":" in source else 0x11]) + struct.pack("!H", len(body)) + body
+
+
+LOCAL = SIGNATURE + b"\x20\0\0\0"
+
+
+def front(run, servers_, tls=None, **more):
+    listener = {"accept_proxy": ["127.0.0.0/8"], **({"tls": tls} if tls else {}), **more.pop("listener", {})}
+    return run.front(servers_, listener=listener, **more)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("header, who", [
+    (v1(), "192.0.2.1"), (v1("2001:db8::7"), "2001:db8::7"), (v2(), "192.0.2.1"), (v2("2001:db8::7"), "2001:db8::7"),
+    (v2(extra=b"\4\1\0" + b"x" * 256), "192.0.2.1"), (b"PROXY UNKNOWN\r\n", "127.0.0.1"), (LOCAL, "127.0.0.1")])
+def test_the_client_is_who_the_header_says(run, header, who):
+    origin = run.origin()
+    proxy, port = front(run, [origin])
+    with Client(port, preface=header + request("/together")) as c:  # in one segment with what follows
+        assert c.final().status == 200
+        assert origin.last.get("X-Forwarded-For") == who
+        assert c.ask("/again").status == 200 and origin.last.get("X-Forwarded-For") == who
+    with Client(port) as c:
+        for byte in header:  # and byte by byte
+            c.send(bytes([byte]))
+        assert c.ask().status == 200
+    assert origin.last.get("X-Forwarded-For") == who
+    until(lambda: len(proxy.access()) == 3, 5, "three lines")
+    assert {line["client"] for line in proxy.access()} == {who}
+    assert proxy.metrics().sum("lastack_proxy_headers_total", result="good") == 2
+
+
+@pytest.mark.sanitizer
+def test_without_a_good_header_nothing_is_served(run):
+    origin = run.origin()
+    proxy, port = front(run, [origin], listener={"timeouts": {"handshake": "300ms"}})
+    for wrong in (request(), b"PROXY TCP4 192.0.2.1\r\n" + request(), SIGNATURE + b"\x21\x11\0\0" + request(), v1()[:-1] + b"x",
+                  b"PROXY UNKNOWN " + b"x" * 200, b"PROXY TCP4 192.0.2.1", b"\r\n\r\n\0"):  # the last two: the rest never comes
+        with Client(port, preface=wrong) as c:
+            assert c.at_end(20), wrong
+    assert origin.requests == []
+    until(lambda: proxy.metrics().sum("lastack_proxy_headers_total", result="bad") == 7, 5, "seven bad ones")
+    assert "no PROXY header from 127.0.0.1" in proxy.log()
+
+
+def test_others_are_not_believed(run):
+    origin = run.origin()
+    _, port = run.front([origin], listener={"accept_proxy": ["10.0.0.0/8"]})
+    assert get(port).status == 200 and origin.last.get("X-Forwarded-For") == "127.0.0.1"
+    with Client(port, preface=v1()) as c:
+        c.send(request())
+        assert c.final().status == 400
+
+
+def test_unix_listener(run):
+    origin, path = run.origin(), run.folder("s") + "/http.sock"
+    listen = [{"name": "web", "address": f"unix:{path}", "upstream": "app", "accept_proxy": ["0.0.0.0/0"]}]
+    run.proxy(config({"app": {"servers": [origin.text]}}, listen))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        s.sendall(v2() + request(headers="Connection: close\r\n"))
+        assert s.recv(1000).startswith(b"HTTP/1.1 200")
+    assert origin.last.get("X-Forwarded-For") == "192.0.2.1"
+
+
+@pytest.mark.sanitizer
+def test_tls_behind_the_header(run):
+    ca = Authority(run.folder("ca"))
+    origin = run.origin()
+    _, port = front(run, [origin], {"certificates": [ca.issue().conf]})
+    for header in (v1(), v2("2001:db8::7")):
+        with Client(port, tls=client_context(ca), preface=header) as c:
+            assert c.ask().status == 200
+    assert [r.get("X-Forwarded-For") for _, r in origin.requests] == ["192.0.2.1", "2001:db8::7"]
+    assert origin.last.get("X-Forwarded-Proto") == "https"
+
+
+def test_who_may_have_set_forwarded_fields_is_asked_of_the_client_in_the_header(run):
+    origin = run.origin()
+    _, port = front(run, [origin], forwarded={"trust": ["192.0.2.0/24"]})
+    for source, wanted in (("192.0.2.1", "1.2.3.4, 192.0.2.1"), ("198.51.100.1", "198.51.100.1")):
+        with Client(port, preface=v1(source)) as c:
+            c.ask(headers="X-Forwarded-For: 1.2.3.4\r\n")
+        assert origin.last.get("X-Forwarded-For") == wanted
+
+
+# ---- sent ----
+
+def header_of(connection):
+    """Reads a header as a server does: (version, source, source port)."""
+    if connection.exactly(5) == b"PROXY":
+        words = connection.until(b"\r\n").decode().split()
+        return (1, None, 0) if words == ["UNKNOWN"] else (1, words[1], int(words[3]))
+    connection.exactly(7)
+    command, family, length = struct.unpack("!BBH", connection.exactly(4))
+    body = connection.exactly(length)
+    if command == 0x20:
+        return (2, None, 0)
+    size = 4 if family == 0x11 else 16
+    return (2, socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, body[:size]), struct.unpack("!H", body[2 * size:2 * size + 2])[0])
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_sent_to_servers_one_client_a_connection(run, version):
+    seen = []
+
+    def handler(c):
+        head = header_of(c)
+        while (r := c.request()):
+            seen.append((head, r.target, r.get("Connection")))
+            c.reply(200, f"{head[1]}:{head[2]}".encode())
+            if r.get("Connection") == "close":
+                return
+    origin = run.origin(handler)
+    proxy, port = run.front([origin], send_proxy=version, pool={"max": 4}, workers=2)
+
+    def one(n):
+        for _ in range(5):
+            with Client(port) as c:
+                mine = "%s:%d" % c.sock.getsockname()
+                for k in range(3):  # kept alive here, never there
+                    assert c.ask(f"/{n}").body.decode() == mine
+    rounds = scale(12, 60)
+    Crowd(rounds, one).results()
+    assert len(seen) == len(origin.connections) == rounds * 15 and {s[2] for s in seen} == {"close"}
+    assert {s[0][0] for s in seen} == {int(version[1])}
+    closed = proxy.metrics().by("lastack_connections_closed_total", "reason")
+    until(lambda: proxy.metrics().sum("lastack_connections", upstream="app") == 0, 10, "all connections to be gone")
+    closed = {k: v for k, v in proxy.metrics().by("lastack_connections_closed_total", "reason").items() if v}
+    assert closed == {"goodbye": rounds * 15}, closed
+
+
+def test_an_accepted_header_is_passed_on(run):
+    seen = []
+
+    def handler(c):
+        seen.append(header_of(c))
+        c.request()
+        c.reply(200, b"")
+    origin = run.origin(handler)
+    _, port = front(run, [origin], send_proxy="v2")
+    with Client(port, preface=v2("192.0.2.9", 4321)) as c:
+        assert c.ask().status == 200
+    with Client(port, preface=v2("2001:db8::9", 4321)) as c:  # one family each: the other end's is IPv4 here
+        assert c.ask().status == 200
+    assert seen == [(2, "192.0.2.9", 4321), (2, None, 0)]
+
+
+@pytest.mark.sanitizer
+def test_health_checks_speak_for_themselves(run):
+    seen = []
+
+    def handler(c):
+        seen.append(header_of(c))
+        c.request()
+        c.reply(200, b"", "Connection: close\r\n")
+    run.front([run.origin(handler)], send_proxy="v1", health={"path": "/up", "interval": "50ms", "timeout": "20ms"})
+    until(lambda: len(seen) >= 3, 10, "three checks")
+    assert set(seen) == {(1, None, 0)}
+
+
+@pytest.mark.sanitizer
+def test_nginx_gets_the_header_before_tls(run):
+    ca = Authority(run.folder("ca"))
+    pair = ca.issue()
+    port_ = free_port()
+    nginx = run.own(servers.Nginx(run.directory, f"ssl_certificate {pair.chain}; ssl_certificate_key {pair.key}; "
+                                  "location / { return 200 '$proxy_protocol_addr $proxy_protocol_port $ssl_server_name'; }", port=port_,
+                                  ssl="ssl proxy_protocol"))
+    proxy, port = run.front([nginx], send_proxy="v2", tls={"ca": ca.certificate, "server_name": "test"}, pool={"max": 3})
+
+    def one(n):
+        for _ in range(5):
+            with Client(port) as c:
+                assert c.ask().body.decode() == "%s %d test" % c.sock.getsockname()
+    Crowd(scale(8, 50), one).results()
+    until(lambda: proxy.metrics().sum("lastack_connections", upstream="app") == 0, 10, "all connections to be gone")
+
+
+@pytest.mark.sanitizer
+def test_clients_that_leave_meanwhile(run):
+    """Their connections began with their header: nobody else may have them."""
+    def handler(c):
+        head = header_of(c)
+        if c.request():
+            c.reply(200, f"{head[1]}:{head[2]}".encode())
+    origin = run.origin(handler, backlog=1)
+    relay = run.relay(origin.text, 5)
+    _, port = run.front([relay.text], send_proxy="v2", pool={"max": 2}, queue={"timeout": "20s"})
+
+    def one(n):
+        for k in range(scale(20, 100)):
+            with Client(port, timeout=30) as c:
+                if (n + k) % 3 == 0:
+                    c.send(request())
+                    c.reset()
+                else:
+                    assert c.ask().body.decode() == "%s:%d" % c.sock.getsockname()
+    Crowd(6, one).results(120)
+
+
+def test_check_says_what_it_costs(tmp_path):
+    path = tmp_path / "lastack.yaml"
+    listen = [{"address": f"127.0.0.1:{free_port()}", "upstream": "app"}]
+    path.write_text(yaml.safe_dump(config({"app": {"servers": ["127.0.0.1:1"], "send_proxy": "v1"}}, listen)))
+    code, out = lastack("check", path)
+    assert code == 0 and "upstreams.app.send_proxy: connections are not shared" in out, out
