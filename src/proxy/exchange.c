@@ -439,7 +439,9 @@ static void on_body(struct la_turn *t, struct la_slice piece, bool last)
     x->body_complete = last;
     if (last) {
         x->held = !x->stream_body || x->body == NULL;
-        if (t->trailer && t->body.trailer_n && (x->trailers = la_buf_get(&x->proxy->env, true)) != NULL)
+        /* Some servers take trailers for fields of the head: none pass where a field tells who the client is. */
+        bool pass = !x->view->snapshot->conf->client_headers;
+        if (pass && t->trailer && t->body.trailer_n && (x->trailers = la_buf_get(&x->proxy->env, true)) != NULL)
             x->trailers->n = (uint32_t)la_turn_trailers(t, x->trailers->p, x->trailers->cap).n;
     }
     if (x->state == LA_X_READING && last)

@@ -146,7 +146,9 @@ static void on_event(struct la_conn *c, int events)
 {
     (void)events;
     int quiet = la_stream_peek(&c->stream);
-    if (quiet < 0)
+    if (quiet == LA_PEEK_ENDING)
+        la_conn_release(&c, LA_BACKEND_ENDS, LA_CLOSE_KEEPALIVE_TIMEOUT);
+    else if (quiet < 0)
         la_conn_release(&c, LA_GONE, LA_CLOSE_KEEPALIVE_TIMEOUT);
     else if (quiet > 0)
         la_conn_release(&c, LA_RESET, LA_CLOSE_UNEXPECTED_BYTES);

@@ -196,18 +196,25 @@ static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
     void *arg = c->check_arg;
     dial_over(c);
     c->reserved = NULL;
+    c->on_check = NULL;
     la_stat_add(&o->pool.stats->dial_failures, 1);
     if (!on_check && la_health_failed(&o->pool.server->health, o->branch->conf, la_now_ns(u)))
         la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label, o->branch->shared->name,
                     la_err_info(e)->text);
     struct la_branch *b = o->branch;
     la_branch_hold(b);
-    la_conn_end(c, c->shaking ? LA_CLOSE_TLS_FAILED : e == LA_CONNECT_TIMEOUT ? LA_CLOSE_CONNECT_TIMEOUT : LA_CLOSE_CONNECT_FAILED, reset);
+    /* One that the backend has accepted holds its place until the reset is there. */
+    bool held = c->shaking || c->personal;
+    if (held)
+        la_conn_end_and_offer(c, c->shaking ? LA_CLOSE_TLS_FAILED : LA_CLOSE_CONNECT_FAILED, reset);
+    else
+        la_conn_end(c, e == LA_CONNECT_TIMEOUT ? LA_CLOSE_CONNECT_TIMEOUT : LA_CLOSE_CONNECT_FAILED, reset);
     if (on_check)
         on_check(arg, NULL, e);
     else
         la_dispatch_dial_failed(o, reserved, e);
-    la_dispatch_place(o);
+    if (!held)
+        la_dispatch_place(o);
     la_branch_drop(b);
 }
 
@@ -265,8 +272,7 @@ static bool introduce(struct la_conn *c)
         struct la_waiter *w = c->reserved ? c->reserved : la_queue_oldest(q, o->index);
         if (w == NULL) { /* it went elsewhere meanwhile */
             dial_over(c);
-            la_conn_end(c, LA_CLOSE_ABORTED, true);
-            la_dispatch_place(o);
+            la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
             return false;
         }
         if (c->reserved == NULL) {

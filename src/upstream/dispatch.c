@@ -161,8 +161,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         return;
     }
     if (c->personal) { /* and its client has left */
-        la_conn_end(c, LA_CLOSE_ABORTED, true);
-        la_dispatch_place(o);
+        la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
         return;
     }
     struct la_queue *q = la_outlet_queue(o);

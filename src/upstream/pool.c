@@ -11,7 +11,7 @@
 
 /* From (row) to (column): dialing busy idle parked leaving pinned tunnel. */
 static const bool allowed[LA_CONN_STATE_COUNT][LA_CONN_STATE_COUNT] = {
-    [LA_CONN_DIALING] = {[LA_CONN_BUSY] = true, [LA_CONN_IDLE] = true},
+    [LA_CONN_DIALING] = {[LA_CONN_BUSY] = true, [LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true},
     [LA_CONN_BUSY] = {[LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true, [LA_CONN_PINNED] = true, [LA_CONN_TUNNEL] = true},
     [LA_CONN_IDLE] = {[LA_CONN_BUSY] = true, [LA_CONN_PARKED] = true, [LA_CONN_LEAVING] = true},
     [LA_CONN_PARKED] = {[LA_CONN_BUSY] = true, [LA_CONN_LEAVING] = true},

@@ -72,7 +72,8 @@ def test_bad_certificates_have_their_own_cause(run, ca, case, cause, subject):
     assert until(lambda: proxy.access(), 5, "the access line")[0]["error"] == cause
     assert f"certificate of /{subject}" in proxy.log()
     assert proxy.metrics().sum("lastack_errors_total", cause=cause) == 1
-    assert set(handshakes(proxy)) == {"failed"} and set(causes(proxy)) == {("proxy", "tls_failed")}
+    assert set(handshakes(proxy)) == {"failed"}
+    until(lambda: set(causes(proxy)) == {("proxy", "tls_failed")}, 5, "the close to be counted")
     assert origin.requests == []
 
 
