@@ -38,7 +38,7 @@ class Authority:
         os.makedirs(self.folder, exist_ok=True)
         os.chmod(self.folder, 0o755)
         self.certificate, self.key = self._path("ca.pem"), self._path("ca.key")
-        for name_, text in (("index.txt", ""), ("index.txt.attr", "unique_subject = no\n"), ("serial", "1000\n"), ("crlnumber", "01\n")):
+        for name_, text in (("index.txt", ""), ("index.txt.attr", "unique_subject = no\n"), ("serial", os.urandom(8).hex().replace("0", "1") + "\n"), ("crlnumber", "01\n")):
             self._write(name_, text)
         self._write("ca.cnf", f"""
 [ca]
@@ -52,7 +52,7 @@ crlnumber = {self.folder}/crlnumber
 certificate = {self.certificate}
 private_key = {self.key}
 default_md = sha256
-default_days = 30
+default_days = 90
 default_crl_days = 30
 policy = any
 copy_extensions = copy
@@ -61,7 +61,7 @@ unique_subject = no
 commonName = supplied
 organizationName = optional
 """)
-        openssl("req", "-x509", *self._new_key(kind), "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", 30,
+        openssl("req", "-x509", *self._new_key(kind), "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", 90,
                 "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                 "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
 

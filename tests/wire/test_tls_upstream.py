@@ -182,7 +182,7 @@ def test_a_connection_verified_for_one_name_never_serves_another(run, ca):
     ports = [free_port(), free_port()]
     listen = [{"name": name, "address": f"127.0.0.1:{port}", "upstream": name} for name, port in zip(("one", "two"), ports)]
     upstreams = {n: {"servers": [origin.text], "tls": {"ca": ca.certificate, "server_name": n}} for n in ("one", "two")}
-    proxy = run.proxy(config(upstreams, listen))
+    proxy = run.proxy(config(upstreams, listen, workers=1))
 
     def ask_all():
         requests.clear()
