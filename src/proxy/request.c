@@ -161,6 +161,11 @@ static void configured(struct la_exchange *x, struct la_fields *f)
 static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
 {
     const struct la_http_head *h = f->head;
+    const uint64_t forwarded = LA_FIELD_BIT(X_FORWARDED_FOR) | LA_FIELD_BIT(X_FORWARDED_PROTO) |
+                               LA_FIELD_BIT(X_FORWARDED_HOST) | LA_FIELD_BIT(FORWARDED);
+    uint64_t acted_on = ~LA_FIELD_BIT(OTHER);
+    if (x->view->snapshot->conf->forwarded.mode == LA_FORWARDED_OFF)
+        acted_on &= ~forwarded;
     char plain[64];
     for (size_t i = 0; i < h->headers; i++) {
         struct la_slice name = la_http_name(h, i);
@@ -170,7 +175,7 @@ static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
         for (size_t k = 0; k < name.n; k++)
             plain[k] = name.p[k] == '_' ? '-' : name.p[k];
         struct la_slice as = la_slice(plain, name.n);
-        bool taken = la_http_field_find(as) != LA_FIELD_OTHER || la_slice_ieq(as, LA_SLICE("x-real-ip"));
+        bool taken = (acted_on >> la_http_field_find(as) & 1) || la_slice_ieq(as, LA_SLICE("x-real-ip"));
         for (size_t k = 0; k < x->conf->sets && !taken; k++)
             taken = la_slice_ieq(as, la_slice_str(x->conf->set[k].name));
         for (size_t k = 0; k < x->conf->removes && !taken; k++)
