@@ -6,7 +6,6 @@ from harness.raw import Client, get, request
 from harness.wait import scale, until
 
 
-
 class Guarded:
     """What IIS does: two legs, and then everything on this connection is that user's."""
 
@@ -36,7 +35,7 @@ class Guarded:
             self.log.append((c.number, r.target, user))
 
     def connection_of(self, target):
-        found = {n for n, t, _ in self.log if t == target}
+        found = until(lambda: {n for n, t, _ in self.log if t == target}, 5, "the request in the server's log")
         assert len(found) == 1, self.log
         return found.pop()
 
