@@ -14,8 +14,7 @@ struct la_certs {
 };
 /* Reads every file. NULL when one is wrong; each finding stands at the key that names the file. ring NULL: to
  * look only. */
-struct la_certs *la_certs_new(const struct la_conf *c, struct la_tls_ring *ring,
-                              struct la_conf_findings *out);
+struct la_certs *la_certs_new(const struct la_conf *c, struct la_tls_ring *ring, struct la_conf_findings *out);
 struct la_certs *la_certs_ref(struct la_certs *k);
 void la_certs_unref(struct la_certs **k);
 

@@ -20,7 +20,6 @@ enum la_proxy_parse la_proxy_header_parse(struct la_proxy_header *out, const cha
 /* Writes one; returns its length, at most 107 bytes. version 1 or 2. Addresses that are not both IPv4 or both
  * IPv6 (NULL too): one that says nothing. */
 #define LA_PROXY_HEADER_WRITTEN 108
-size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source,
-                             const struct la_addr *destination);
+size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source, const struct la_addr *destination);
 
 #endif

@@ -74,8 +74,8 @@ void la_tls_ring_free(struct la_tls_ring **r);
 
 /* One thread's bound on handshake work: over its share of a second new handshakes are refused. */
 struct la_tls_meter {
-    unsigned percent; /* of the thread's time; 100 and more: no bound */
-    uint64_t second, spent_ns;
+    unsigned percent;                  /* of the thread's time; 100 and more: no bound */
+    uint64_t second, spent_ns, cpu_ns; /* wall clock in handshakes; the thread's CPU time when the second began */
 };
 
 /* The last session with one server: any thread. */
@@ -96,7 +96,7 @@ enum la_err la_tls_why(const struct la_stream *s, char *buf, size_t cap);
 bool la_tls_was_shed(const struct la_stream *s); /* it failed because the meter was over */
 
 /* How handshakes end, for counting. */
-#define LA_HANDSHAKE_ENDS(X)                                                                                 \
+#define LA_HANDSHAKE_ENDS(X)                                                                                           \
     X(FULL, "full") X(RESUMED, "resumed") X(FAILED, "failed") X(SHED, "shed") X(TIMEOUT, "timeout")
 enum la_handshake_end {
 #define X(id, name) LA_HANDSHAKE_##id,

@@ -51,8 +51,8 @@ static bool read_ip(struct la_slice word, int family, struct la_addr *out)
     *out = (struct la_addr){0};
     out->u.sa.sa_family = (sa_family_t)family;
     out->len = family == AF_INET ? sizeof out->u.in : sizeof out->u.in6;
-    return inet_pton(family, text,
-                     family == AF_INET ? (void *)&out->u.in.sin_addr : (void *)&out->u.in6.sin6_addr) == 1;
+    return inet_pton(family, text, family == AF_INET ? (void *)&out->u.in.sin_addr : (void *)&out->u.in6.sin6_addr) ==
+           1;
 }
 
 static enum la_proxy_parse parse_line(struct la_proxy_header *out, struct la_slice line)
@@ -156,9 +156,8 @@ static size_t write_v1(char *buf, int family, const struct la_addr *source, cons
     char from[LA_ADDR_TEXT], to[LA_ADDR_TEXT];
     if (family == AF_UNSPEC)
         return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY UNKNOWN\r\n");
-    return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY TCP%c %s %s %u %u\r\n",
-                            family == AF_INET ? '4' : '6', la_addr_host_text(source, from),
-                            la_addr_host_text(destination, to), la_addr_port(source),
+    return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY TCP%c %s %s %u %u\r\n", family == AF_INET ? '4' : '6',
+                            la_addr_host_text(source, from), la_addr_host_text(destination, to), la_addr_port(source),
                             la_addr_port(destination));
 }
 
@@ -189,13 +188,10 @@ static size_t write_v2(char *buf, int family, const struct la_addr *source, cons
     return n;
 }
 
-size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source,
-                             const struct la_addr *destination)
+size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source, const struct la_addr *destination)
 {
     int family = source && destination ? la_addr_family(source) : AF_UNSPEC;
-    if (family != AF_UNSPEC &&
-        ((family != AF_INET && family != AF_INET6) || la_addr_family(destination) != family))
+    if (family != AF_UNSPEC && ((family != AF_INET && family != AF_INET6) || la_addr_family(destination) != family))
         family = AF_UNSPEC;
-    return version == 1 ? write_v1(buf, family, source, destination)
-                        : write_v2(buf, family, source, destination);
+    return version == 1 ? write_v1(buf, family, source, destination) : write_v2(buf, family, source, destination);
 }

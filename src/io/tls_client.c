@@ -37,8 +37,8 @@ struct la_tls *la_tls_client_new(const struct la_tls_client_spec *spec, la_tls_t
     t->ctx = SSL_CTX_new(TLS_client_method());
     la_assert(t->ctx != NULL);
     SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_CTX_set_mode(t->ctx,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_set_read_ahead(t->ctx, 1);
     SSL_CTX_set_alpn_protos(t->ctx, alpn, sizeof alpn - 1);
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

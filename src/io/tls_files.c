@@ -21,8 +21,7 @@ static const char default_ciphers[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
-void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index, bool warning,
-                     const char *fmt, ...)
+void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index, bool warning, const char *fmt, ...)
 {
     char text[1024];
     va_list ap;
@@ -98,8 +97,7 @@ static X509 *read_chain(struct la_tls_build *b, const char *path, size_t index, 
         return NULL;
     X509 *leaf = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL), *x;
     if (leaf == NULL) {
-        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: no certificate in PEM form (%s)", path,
-                        reason());
+        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: no certificate in PEM form (%s)", path, reason());
         BIO_free(bio);
         return NULL;
     }
@@ -108,8 +106,8 @@ static X509 *read_chain(struct la_tls_build *b, const char *path, size_t index, 
         sk_X509_push(*chain, x);
     unsigned long e = ERR_peek_last_error();
     if (e && !(ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE))
-        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: certificate %d of the chain is broken (%s)",
-                        path, sk_X509_num(*chain) + 2, reason());
+        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: certificate %d of the chain is broken (%s)", path,
+                        sk_X509_num(*chain) + 2, reason());
     ERR_clear_error();
     BIO_free(bio);
     tell_dates(b, index, path, leaf);
@@ -145,8 +143,7 @@ bool la_tls_use_pair(struct la_tls_build *b, SSL_CTX *ctx, const struct la_tls_p
         fine = false;
     }
     if (fine && SSL_CTX_use_cert_and_key(ctx, leaf, key, chain, 1) != 1) {
-        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: cannot be used: %s", pair->certificate,
-                        reason());
+        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: cannot be used: %s", pair->certificate, reason());
         fine = false;
     }
     X509_free(leaf);
@@ -165,8 +162,8 @@ static bool read_crl(struct la_tls_build *b, SSL_CTX *ctx, const char *path)
     while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL)) != NULL) {
         const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
         if (next && X509_cmp_current_time(next) < 0)
-            la_tls_complain(b, LA_TLS_CRL, 0, true,
-                            "%s: list %d has expired: nothing that it covers will be accepted", path, n + 1);
+            la_tls_complain(b, LA_TLS_CRL, 0, true, "%s: list %d has expired: nothing that it covers will be accepted",
+                            path, n + 1);
         X509_STORE_add_crl(SSL_CTX_get_cert_store(ctx), crl);
         X509_CRL_free(crl);
         n++;
@@ -200,13 +197,11 @@ bool la_tls_use_trust(struct la_tls_build *b, SSL_CTX *ctx, const char *ca, cons
     return crl == NULL || read_crl(b, ctx, crl);
 }
 
-bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, const char *ciphers,
-                        const char *suites)
+bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, const char *ciphers, const char *suites)
 {
     SSL_CTX_set_min_proto_version(ctx, min_version == 3 ? TLS1_3_VERSION : TLS1_2_VERSION);
     if (SSL_CTX_set_cipher_list(ctx, ciphers ? ciphers : default_ciphers) != 1)
-        la_tls_complain(b, LA_TLS_CIPHERS, 0, false, "no cipher of \"%s\" is known; see `openssl ciphers`",
-                        ciphers);
+        la_tls_complain(b, LA_TLS_CIPHERS, 0, false, "no cipher of \"%s\" is known; see `openssl ciphers`", ciphers);
     if (suites && SSL_CTX_set_ciphersuites(ctx, suites) != 1)
         la_tls_complain(b, LA_TLS_CIPHERSUITES, 0, false,
                         "\"%s\" is not a list of TLS 1.3 suites; see `openssl ciphers -tls1_3 -s`", suites);
@@ -243,8 +238,7 @@ static const char *judge_ocsp(OCSP_BASICRESP *basic, X509 *leaf, int64_t *until_
     return "is for another certificate";
 }
 
-bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair,
-                      size_t index)
+bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair, size_t index)
 {
     BIO *bio = open_file(b, LA_TLS_OCSP, index, pair->ocsp);
     if (bio == NULL)
@@ -255,9 +249,8 @@ bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const stru
                                 ? OCSP_response_get1_basic(response)
                                 : NULL;
     const char *wrong = response == NULL ? "is not an OCSP response in DER form"
-                        : basic == NULL
-                            ? "is an OCSP response without an answer"
-                            : judge_ocsp(basic, SSL_CTX_get0_certificate(e->ctx), &e->ocsp_until_s);
+                        : basic == NULL  ? "is an OCSP response without an answer"
+                                         : judge_ocsp(basic, SSL_CTX_get0_certificate(e->ctx), &e->ocsp_until_s);
     if (wrong) {
         la_tls_complain(b, LA_TLS_OCSP, index, false, "%s: %s", pair->ocsp, wrong);
     } else {

@@ -8,8 +8,7 @@
 
 /* ---- tls_ring.c ---- */
 
-#define LA_RING_KEYS                                                                                         \
-    26 /* hours that a key opens tickets: a day, the hour in which it seals, and one to be sure */
+#define LA_RING_KEYS 26 /* hours that a key opens tickets: a day, the hour in which it seals, and one to be sure */
 
 struct la_ring_key {
     uint64_t made_ns; /* 0: none */
@@ -18,8 +17,8 @@ struct la_ring_key {
 /* The key to seal with, made when there is none young enough. False: no random numbers. */
 bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key *out);
 /* The key of this name (16 bytes); old: the ticket should be renewed. */
-bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned char *name,
-                      struct la_ring_key *out, bool *old);
+bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned char *name, struct la_ring_key *out,
+                      bool *old);
 
 /* ---- contexts ---- */
 
@@ -53,15 +52,13 @@ struct la_tls_build {
     void *arg;
     bool failed;
 };
-void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index, bool warning,
-                     const char *fmt, ...) LA_PRINTF(5, 6);
+void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index, bool warning, const char *fmt, ...)
+    LA_PRINTF(5, 6);
 /* Certificate, chain and key into ctx. */
 bool la_tls_use_pair(struct la_tls_build *b, SSL_CTX *ctx, const struct la_tls_pair *pair, size_t index);
 bool la_tls_use_trust(struct la_tls_build *b, SSL_CTX *ctx, const char *ca, const char *crl);
-bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, const char *ciphers,
-                        const char *suites);
-bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair,
-                      size_t index);
+bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, const char *ciphers, const char *suites);
+bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair, size_t index);
 /* Adds a file's content (or its absence) to a hash. */
 void la_tls_digest_file(EVP_MD_CTX *md, const char *path);
 void la_tls_digest_text(EVP_MD_CTX *md, const char *text);

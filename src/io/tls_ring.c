@@ -51,8 +51,7 @@ bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key
     struct la_ring_key *k = &r->key[r->newest];
     if (k->made_ns == 0 || now_ns - k->made_ns >= HOUR_NS) {
         struct la_ring_key fresh = {.made_ns = now_ns};
-        fine = RAND_bytes(fresh.name, sizeof fresh.name) == 1 &&
-               RAND_priv_bytes(fresh.aes, sizeof fresh.aes) == 1 &&
+        fine = RAND_bytes(fresh.name, sizeof fresh.name) == 1 && RAND_priv_bytes(fresh.aes, sizeof fresh.aes) == 1 &&
                RAND_priv_bytes(fresh.mac, sizeof fresh.mac) == 1;
         if (fine) {
             r->newest = (r->newest + 1) % LA_RING_KEYS;
@@ -66,8 +65,8 @@ bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key
     return fine;
 }
 
-bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned char *name,
-                      struct la_ring_key *out, bool *old)
+bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned char *name, struct la_ring_key *out,
+                      bool *old)
 {
     bool found = false;
     pthread_mutex_lock(&r->lock);

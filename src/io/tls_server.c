@@ -99,8 +99,8 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
-                   unsigned in_n, void *arg)
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n,
+                   void *arg)
 {
     static const unsigned char http1[] = "\x8http/1.1\x8http/1.0";
     (void)ssl;
@@ -139,8 +139,8 @@ static int on_status(SSL *ssl, void *arg)
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                     EVP_MAC_CTX *mac, int seal)
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                     int seal)
 {
     const struct la_tls *t = la_tls_state_of(ssl)->context;
     struct la_ring_key k;
@@ -193,10 +193,10 @@ static SSL_CTX *make_ctx(struct la_tls *t, struct la_tls_build *b, const struct 
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     la_assert(ctx != NULL);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_set_read_ahead(ctx, 1);
     la_tls_use_ciphers(b, ctx, spec->min_version, spec->ciphers, spec->ciphersuites);
     set_sessions(t, ctx, spec);
@@ -207,8 +207,7 @@ static SSL_CTX *make_ctx(struct la_tls *t, struct la_tls_build *b, const struct 
     SSL_CTX_set_tlsext_status_arg(ctx, t);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     if (spec->client_ca && la_tls_use_trust(b, ctx, spec->client_ca, spec->client_crl)) {
-        SSL_CTX_set_verify(ctx,
-                           SSL_VERIFY_PEER | (spec->client_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (spec->client_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                            la_tls_on_verify);
         SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(spec->client_ca));
         ERR_clear_error();
@@ -218,8 +217,7 @@ static SSL_CTX *make_ctx(struct la_tls *t, struct la_tls_build *b, const struct 
 
 static bool same_names(const X509 *a, const X509 *b)
 {
-    int ia = X509_get_ext_by_NID(a, NID_subject_alt_name, -1),
-        ib = X509_get_ext_by_NID(b, NID_subject_alt_name, -1);
+    int ia = X509_get_ext_by_NID(a, NID_subject_alt_name, -1), ib = X509_get_ext_by_NID(b, NID_subject_alt_name, -1);
     if (ia < 0 || ib < 0)
         return ia == ib && X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b)) == 0;
     return ASN1_OCTET_STRING_cmp(X509_EXTENSION_get_data(X509_get_ext(a, ia)),

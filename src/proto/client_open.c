@@ -157,8 +157,7 @@ static void handshake_failed(struct la_client *c)
     la_stat_add(&c->front->stats->handshake[shed ? LA_HANDSHAKE_SHED : LA_HANDSHAKE_FAILED], 1);
     enum la_err e = la_tls_why(&c->stream, why, sizeof why);
     if (shed)
-        la_log_limited(LA_LOG_WARN, 10000,
-                       "listener %s: limits.handshake_cpu reached, new handshakes are refused",
+        la_log_limited(LA_LOG_WARN, 10000, "listener %s: limits.handshake_cpu reached, new handshakes are refused",
                        c->front->name);
     else if (e != LA_TLS_CLOSED) /* port scans, and clients that think better of it */
         la_log_limited(LA_LOG_INFO, 1000, "listener %s: TLS handshake of %s failed: %s", c->front->name,

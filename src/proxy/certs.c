@@ -26,8 +26,7 @@ static void tell(void *arg, enum la_tls_part part, size_t index, bool warning, c
 {
     const struct teller *t = arg;
     char path[256];
-    bool of_pair = t->server && part <= LA_TLS_OCSP,
-         of_client = t->server && (part == LA_TLS_CA || part == LA_TLS_CRL);
+    bool of_pair = t->server && part <= LA_TLS_OCSP, of_client = t->server && (part == LA_TLS_CA || part == LA_TLS_CRL);
     if (of_pair)
         snprintf(path, sizeof path, "%s.certificates[%zu].%s", t->path, index, parts[part]);
     else

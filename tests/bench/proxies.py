@@ -49,10 +49,12 @@ class Origin(Process):
 
 
 class Proxy(Process):
-    """One running proxy. Options: workers, pool, kept, log (bool), callgrind (bool)."""
+    """One running proxy. Options: workers, pool, kept, log (bool), callgrind (bool), tls (a file with certificate and key)."""
     name = None
 
-    def __init__(self, folder, cpus, origin, binary=None, workers=1, pool=64, kept=False, log=False, callgrind=False):
+    def __init__(self, folder, cpus, origin, binary=None, workers=1, pool=64, kept=False, log=False, callgrind=False,
+                 tls=None):
+        self.tls = tls
         self.port, self.origin, self.binary = free_port(), origin, binary
         self.workers, self.pool, self.kept, self.logged, self.callgrind = workers, pool, kept, log, callgrind
         self.folder = os.path.join(folder, f"{self.name}-{self.port}")
@@ -85,7 +87,8 @@ class Lastack(Proxy):
 
     def words(self):
         log = self.access if self.logged else "off"
-        conf = fill("lastack.yaml", self.conf("lastack.yaml"), ADMIN=free_port(), LOG=log, **self.common())
+        conf = fill("lastack.yaml", self.conf("lastack.yaml"), ADMIN=free_port(), LOG=log, **self.common(),
+                    TLS=f", tls: {{ certificates: [{self.tls}] }}" if self.tls else "")
         return [self.binary or BIN, "run", conf]
 
 
@@ -93,12 +96,16 @@ class Before(Lastack):
     name = "before"
 
 
+NGINX_TLS = "ssl_certificate {0}; ssl_certificate_key {0}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;"
+
+
 class Nginx(Proxy):
     name = "nginx"
 
     def words(self):
         log = f"{self.access} combined buffer=32k flush=200ms" if self.logged else "off"
-        conf = fill("nginx.conf", self.conf("nginx.conf"), LOG=log, MASTER="off" if self.callgrind else "on", **self.common())
+        conf = fill("nginx.conf", self.conf("nginx.conf"), LOG=log, MASTER="off" if self.callgrind else "on", **self.common(),
+                    SSL=" ssl" if self.tls else "", TLS=NGINX_TLS.format(self.tls) if self.tls else "")
         return [self.binary, "-p", self.folder, "-c", conf]
 
 
@@ -107,7 +114,8 @@ class Haproxy(Proxy):
 
     def words(self):
         log, to = ("log global\n    option httplog", "log stdout format raw local0") if self.logged else ("", "")
-        conf = fill("haproxy.cfg", self.conf("haproxy.cfg"), LOG=log, LOG_TO=to, **self.common())
+        conf = fill("haproxy.cfg", self.conf("haproxy.cfg"), LOG=log, LOG_TO=to, **self.common(),
+                    TLS=f" ssl crt {self.tls} ssl-min-ver TLSv1.2 alpn http/1.1" if self.tls else "")
         return [self.binary, "-q", "-db", "-f", conf]
 
 

@@ -3,12 +3,15 @@
 Within a row all proxies run at once but only one is under load; rounds go through them in turn, each round starting
 with the next one, so that whatever else the machine does hits all alike."""
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import statistics
 import subprocess
 
-import measure
+import measure  # first: it says where harness is
+from harness.certs import Authority
+from harness.peers import Relay
 from proxies import pinned, program
 from table import REAL
 
@@ -114,6 +117,37 @@ def instructions(bench):
             _instructions(bench, f"instructions {name}" + (" logged" if log else ""), is_kept, log)
     if not bench.options.quick:
         _instructions(bench, "instructions large", True, False, LARGE, max(bench.options.requests // 20, 10))
+
+
+class _Through:
+    """What a load is told of a proxy: its port, by way of a relay that speaks TLS for the client."""
+
+    def __init__(self, proxy, relay):
+        self.proxy, self.port, self.name, self.pids, self.log = proxy, relay.port, proxy.name, proxy.pids, proxy.log
+
+
+def tls(bench):
+    """a new TLS connection for each request, ECDSA P-256 and RSA 2048, full handshakes and resumed ones"""
+    for kind in ("ec", "rsa"):
+        pem = Authority(os.path.join(bench.work, f"ca-{kind}"), kind=kind).issue(kind=kind).whole
+        for name, resume in (("full", False), ("resumed", True)):
+            with bench.site(128, tls=pem, only=REAL) as proxies, contextlib.ExitStack() as relays:
+                through = []
+                for p in proxies:
+                    relay = Relay(bench.work, f"127.0.0.1:{p.port}", 0, connect_tls="test", resume=resume)
+                    relays.callback(relay.close)
+                    through.append(_Through(p, relay))
+                found = {p.name: [] for p in through}
+                for p in through:
+                    bench.load.run(p, kept=False, clients=16, ms=200)
+                for p in bench.rounds(through, bench.options.rounds):
+                    found[p.name].append(_cpu_run(bench, p, 1e-3, kept=False, clients=16, ms=bench.ms))
+                for p in through:
+                    with measure.Syscalls(p.pids(), os.path.join(p.proxy.folder, "strace")) as calls:
+                        n = bench.options.requests // 4
+                        bench.load.run(p, kept=False, clients=16, requests=n)
+                    bench.table.add(f"tls {kind} {name}", "syscalls", "per request", p.name, [sum(calls.calls.values()) / n])
+            _cpu_metrics(bench, f"tls {kind} {name}", found, "", "us per request")
 
 
 def latency(bench):
@@ -224,5 +258,5 @@ def micro(bench):
         bench.table.add("micro", name, "instructions", "lastack", [(many - few) / 2000])
 
 
-ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, syscalls, instructions, latency, idle, opened,
+ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, tls, syscalls, instructions, latency, idle, opened,
                                 scaling, slow, micro)}

@@ -94,13 +94,13 @@ class Relay(_Controlled):
     side speaks TLS, so that plain peers become TLS clients and servers."""
 
     def __init__(self, directory, target, delay_ms, host=netns.HERE, address="127.0.0.1", port=None, accept_tls=None,
-                 connect_tls=None):
+                 connect_tls=None, resume=True):
         self.port = port or free_port()
         self.text = f"{address}:{self.port}"
         self.control = ("127.0.0.1", free_port())
         super().__init__([program("peer_relay"), "--listen", self.text, "--target", target, "--delay-ms", delay_ms,
                           "--control", "%s:%d" % self.control, *(["--accept-tls", accept_tls.whole] if accept_tls else []),
-                          *(["--connect-tls", connect_tls] if connect_tls else [])], str(directory), f"relay-{self.port}", host)
+                          *(["--connect-tls", connect_tls, "--resume", int(resume)] if connect_tls else [])], str(directory), f"relay-{self.port}", host)
         self.listening(self.port)
 
 

@@ -1,15 +1,16 @@
 /* relay.c: a TCP relay that delays every byte, FIN and RST by N ms each way: a long wire for the tests.
  *
- *   peer_relay --listen ADDRESS --target ADDRESS --delay-ms 20 [--control ADDRESS] [--accept-tls PEM] [--connect-tls NAME]
+ *   peer_relay --listen ADDRESS --target ADDRESS --delay-ms 20 [--control ADDRESS] [--accept-tls PEM]
+ *              [--connect-tls NAME [--resume 0]]
  *
  * The handshake is not delayed (the kernel does it). Counts which side's FIN or RST reached the relay first,
  * which is what a wire sees. At most 1 MiB is in flight per direction; then it stops reading. Prints "ready
  * ADDRESS"; its counts as one JSON line on SIGTERM or SIGINT, and to whoever asks GET on the control address
  * (/reset sets them to zero). One thread.
  *
- * --accept-tls (certificate and key in one file) and --connect-tls (asks for NAME, trusts anybody) speak TLS on that side:
- * between plain programs and the proxy they make a TLS client or a TLS server of each, connection by connection. The end of
- * one side is the end of the other: close_notify and FIN for FIN. */
+ * --accept-tls (certificate and key in one file) and --connect-tls (asks for NAME, trusts anybody) speak TLS on that
+ * side: between plain programs and the proxy they make a TLS client or a TLS server of each, connection by connection.
+ * The end of one side is the end of the other: close_notify and FIN for FIN. */
 #include "lastack/addr.h"
 #include "lastack/json.h"
 #include "lastack/loop.h"
@@ -64,6 +65,7 @@ static struct {
     struct la_tls_slot *slot;
     struct la_tls_ring *ring;
     struct la_tls_meter meter;
+    bool fresh;
     struct la_io accept_io, control_io;
     struct la_signal term, intr;
     uint64_t sessions, open, refused, client_fin, client_rst, server_fin, server_rst, bytes;
@@ -188,7 +190,8 @@ static void on_side(struct la_io *io, int events)
             return;
         }
         if (relay.connect_tls)
-            la_assert(la_tls_connect(&d->stream, relay.connect_tls, relay.connect_name, relay.slot));
+            la_assert(
+                la_tls_connect(&d->stream, relay.connect_tls, relay.connect_name, relay.fresh ? NULL : relay.slot));
     }
     if (d->shaking) {
         int done = la_stream_handshake(&d->stream, &d->shake_want);
@@ -285,12 +288,11 @@ static void on_control(struct la_io *io, int events)
     char in[4096];
     ssize_t n = recv(fd, in, sizeof(in), 0);
     if (n > 10 && memcmp(in, "GET /reset", 10) == 0)
-        relay.sessions = relay.refused = relay.client_fin = relay.client_rst = relay.server_fin =
-            relay.server_rst = relay.bytes = 0;
+        relay.sessions = relay.refused = relay.client_fin = relay.client_rst = relay.server_fin = relay.server_rst =
+            relay.bytes = 0;
     struct la_text body = {0}, all = {0};
     put_json(&body);
-    la_text_addf(&all, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", body.n,
-                 body.p);
+    la_text_addf(&all, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", body.n, body.p);
     if (send(fd, all.p, all.n, MSG_NOSIGNAL) > 0)
         shutdown(fd, SHUT_WR);
     close(fd);
@@ -339,7 +341,8 @@ static bool option(const char *name, const char *value)
     const char *why;
     if (strcmp(name, "--accept-tls") == 0) {
         struct la_tls_pair pair = {.certificate = value};
-        struct la_tls_server_spec spec = {.name = "relay", .pair = &pair, .pairs = 1, .min_version = 2, .session_ms = 3600000};
+        struct la_tls_server_spec spec = {
+            .name = "relay", .pair = &pair, .pairs = 1, .min_version = 2, .session_ms = 3600000};
         spec.ring = relay.ring = la_tls_ring_new();
         return (relay.accept_tls = la_tls_server_new(&spec, tell, NULL)) != NULL;
     }
@@ -355,6 +358,10 @@ static bool option(const char *name, const char *value)
         return la_addr_parse(&relay.target, la_slice_str(value), true, &why);
     if (strcmp(name, "--control") == 0)
         return la_addr_parse(&relay.control, la_slice_str(value), true, &why);
+    if (strcmp(name, "--resume") == 0) { /* 0: each handshake is a full one */
+        relay.fresh = strcmp(value, "0") == 0;
+        return true;
+    }
     relay.delay_ns = strtoull(value, NULL, 10) * 1000000;
     return strcmp(name, "--delay-ms") == 0;
 }
@@ -366,8 +373,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc && good; i += 2)
         good = i + 1 < argc && option(argv[i], argv[i + 1]);
     if (!good || relay.listen.len == 0 || relay.target.len == 0) {
-        fprintf(stderr,
-                "usage: peer_relay --listen ADDRESS --target ADDRESS --delay-ms N [--control ADDRESS]\n");
+        fprintf(stderr, "usage: peer_relay --listen ADDRESS --target ADDRESS --delay-ms N [--control ADDRESS]\n");
         return 2;
     }
     struct rlimit most;
