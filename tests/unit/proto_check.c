@@ -123,6 +123,14 @@ static void run(unsigned ms)
 }
 
 /* Until the server is up (or down), at most two seconds. */
+/* After a reset they do so when the server can have seen it. */
+static void places_come_back(void)
+{
+    for (int i = 0; i < 400 && atomic_load(&server->used) > 0; i++)
+        run(5);
+    CHECK_EQ(atomic_load(&server->used), 0);
+}
+
 static bool becomes(bool up)
 {
     for (int i = 0; i < 400; i++) {
@@ -237,6 +245,7 @@ static void spared(void)
     CHECK(asked >= before + 2);
 
     run(100); /* no place: the server is at work */
+    places_come_back();
     while (la_place_take(server))
         ;
     run(30);
@@ -269,7 +278,7 @@ static void reloads(void)
     unsigned before = asked;
     run(100);
     CHECK(asked <= before + 1 && la_health_up(&server->health));
-    CHECK_EQ(atomic_load(&server->used), 0); /* the check under way came to its end */
+    places_come_back(); /* the check under way came to its end */
     conf.health.path = old;
     conf.health.host = NULL;
     apply();
@@ -292,9 +301,7 @@ static void the_end(void)
     CHECK(asked > before);
     la_checks_free(&checks); /* in the middle of a check */
     CHECK(checks == NULL);
-    for (int i = 0; i < 200 && atomic_load(&server->used) > 0; i++) /* its place comes back when the reset was seen */
-        run(5);
-    CHECK_EQ(atomic_load(&server->used), 0);
+    places_come_back();
 
     checks = la_checks_new(&env, ups); /* in the middle of a dial: the connection is for the requests */
     apply();
