@@ -6,6 +6,7 @@
 #define LASTACK_CALL_H
 
 #include "lastack/env.h"
+#include "lastack/fcgi.h"
 #include "lastack/message.h"
 #include "lastack/upstreams.h"
 
@@ -31,6 +32,18 @@ struct la_call_events {
     void (*idle)(struct la_call *c); /* no callback is under way any more */
 };
 
+/* What a FastCGI call keeps beside what every call does. */
+struct la_call_fcgi {
+    struct la_fcgi_reader records;
+    struct la_cgi_gather gather;
+    bool watching; /* the timer is set for the first byte, not for the response */
+    char lead[LA_FCGI_BEGIN_BYTES], tail[80];
+    uint8_t tail_n;
+    struct la_buf *err; /* an unfinished line of STDERR */
+    unsigned err_lines; /* logged of this request */
+    uint64_t err_held;  /* bytes that were not */
+};
+
 struct la_call {
     const struct la_call_events *on;
     const struct la_call_protocol *protocol;
@@ -42,12 +55,13 @@ struct la_call {
     enum la_http_method method;
     enum la_body_kind body;
     bool upgrade;       /* asked for one */
-    uint64_t body_length; /* LA_BODY_LENGTH */
+    uint64_t body_length; /* LA_BODY_LENGTH; with needs_length always */
     uint64_t send_ms, response_ms;
     /* how it goes; zeroed by begin */
     uint8_t entered;
     bool goodbye;       /* this request is marked */
     bool ending; /* the server said that it ends: its FIN is awaited */
+    bool bounded;       /* la_call_deadline was said: reading does not put it off */
     bool request_done, send_failed, got_bytes, head_done, paused, interim_seen;
     uint32_t head_sent;
     uint64_t bytes_sent, bytes_received;
@@ -63,11 +77,14 @@ struct la_call {
     struct la_buf *trailer;
     struct la_http_body decoder;
     bool keep_alive, doubtful;
+    struct la_call_fcgi fcgi;
     uint64_t begun_ns, sent_ns, first_byte_ns, progress_ns;
 };
 
 struct la_call_protocol {
     const char *name;
+    bool needs_length; /* a body of unknown length is buffered completely first; body_length is set before begin */
+    bool works_on;     /* a server that is left alone works on: its response is waited for as long as for any */
     /* Writes the request for this protocol. NULL: no memory, or it does not fit (*e). */
     struct la_buf *(*encode)(struct la_env *env, const struct la_request *r, enum la_err *e);
     void (*begin)(struct la_call *c, struct la_conn *conn);
@@ -75,7 +92,7 @@ struct la_call_protocol {
     void (*pause)(struct la_call *c, bool pause);
     void (*stop)(struct la_call *c); /* lets go of buffers and timers; the connection is the caller's */
 };
-extern const struct la_call_protocol la_http1_call_protocol;
+extern const struct la_call_protocol la_http1_call_protocol, la_fcgi_call_protocol;
 const struct la_call_protocol *la_call_protocol_find(enum la_protocol p); /* NULL: not in this version */
 
 /* Gives the encoded request; the call may be begun several times over different connections. */

@@ -80,6 +80,52 @@ struct la_conf_header {
     char *name, *value;
 };
 
+/* Values that a request has, for fastcgi.params and fastcgi.try. $http_NAME is any field of the request. */
+#define LA_VARIABLES(X)                                                                                       \
+    X(URI, "uri") X(DOCUMENT_URI, "document_uri") X(REQUEST_URI, "request_uri") X(ARGS, "args")                  \
+    X(QUERY_STRING, "query_string") X(IS_ARGS, "is_args") X(DOCUMENT_ROOT, "document_root")                    \
+    X(REQUEST_FILENAME, "request_filename") X(SCRIPT_NAME, "fastcgi_script_name")                              \
+    X(PATH_INFO, "fastcgi_path_info") X(REMOTE_ADDR, "remote_addr") X(REMOTE_PORT, "remote_port")              \
+    X(SERVER_ADDR, "server_addr") X(SERVER_PORT, "server_port") X(SERVER_NAME, "server_name")                  \
+    X(HOST, "host") X(SCHEME, "scheme") X(HTTPS, "https") X(METHOD, "request_method")                          \
+    X(PROTOCOL, "server_protocol") X(CONTENT_TYPE, "content_type")
+enum la_variable {
+#define X(id, name) LA_VARIABLE_##id,
+    LA_VARIABLES(X)
+#undef X
+    LA_VARIABLE_HTTP, /* $http_NAME */
+    LA_VARIABLE_NONE,
+};
+/* The variable at the start of text, which begins with "$": its length with the "$" in *n; for HTTP *field is NAME. NONE: there is no
+ * such variable. "${uri}" is fine too. */
+enum la_variable la_variable_find(struct la_slice text, size_t *n, struct la_slice *field);
+
+struct la_conf_internal {
+    char *path; /* prefix, ends with "/" */
+    char *root;
+};
+
+/* What a FastCGI upstream knows of the application: names and files. */
+struct la_conf_fastcgi {
+    char *root;        /* NULL: not a FastCGI upstream */
+    char *script_root; /* the same directory as the scripts' side sees it; NULL: as here */
+    char **index;
+    size_t indexes;
+    char **tried; /* file names or =404; the last one is the fallback */
+    size_t tries;
+    char **script; /* what a script's name ends with */
+    size_t scripts;
+    struct la_conf_header *param;
+    size_t params;
+    bool files;           /* false: root is not to be looked at here */
+    bool follow_symlinks; /* false: those that lead out of root are not there */
+    struct la_conf_internal *internal; /* where X-Accel-Redirect may lead */
+    size_t internals;
+    char **sendfile; /* X-Sendfile: directories */
+    size_t sendfiles;
+    char *status_path; /* NULL: the status page is not asked */
+};
+
 struct la_conf_upstream {
     char *name;
     enum la_protocol protocol;
@@ -130,6 +176,7 @@ struct la_conf_upstream {
     size_t sets;
     char **remove;
     size_t removes;
+    struct la_conf_fastcgi fastcgi;
     struct la_conf_pos pos;
 };
 

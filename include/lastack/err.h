@@ -28,6 +28,9 @@
     X(LAST_HOP, "last_hop", 200, "", "Max-Forwards: 0, answered by the proxy")                                       \
     X(CLIENT_GONE, "client_gone", 499, "", "client left before the response")                                      \
     X(CLIENT_SLOW, "client_slow", 499, "", "client did not read the response in time")                             \
+    X(BAD_PATH, "bad_path", 400, "http_request_error", "path cannot be a file's")                                  \
+    X(FORBIDDEN, "forbidden", 403, "http_request_denied", "file may not be read")                                  \
+    X(NOT_FOUND, "not_found", 404, "", "no such file")                                                             \
     X(NO_ROUTE, "no_route", 404, "destination_not_found", "no route for this host and path")                       \
     /* our own bounds */                                                                                           \
     X(QUEUE_FULL, "queue_full", 503, "connection_limit_reached", "queue.length reached")                           \

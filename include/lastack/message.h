@@ -35,6 +35,8 @@ struct la_request {
     uint64_t length;
     bool expect_continue; /* forward Expect: 100-continue */
     struct la_slice upgrade; /* protocol to ask for; empty: none */
+    const struct la_extra *param; /* what a script is told beside the fields; for protocols that have such things */
+    unsigned params;
 };
 
 struct la_response {

@@ -51,6 +51,8 @@ struct la_door {
 };
 
 struct la_access_log;
+struct la_site_hit;
+struct la_script;
 
 /* One worker's counts of answers that belong to no upstream. */
 struct la_proxy_stats {
@@ -72,6 +74,8 @@ struct la_proxy {
     struct la_access_log *log;
     struct la_request *request; /* scratch for encoding */
     struct la_response *response;
+    struct la_site_hit *site;  /* scratch, within one callback */
+    struct la_script *script;
     struct la_proxy_stats *stats;
     unsigned worker;
     void (*on_idle)(struct la_proxy *p); /* draining: nothing is live any more */

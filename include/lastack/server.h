@@ -48,7 +48,8 @@ const char *la_conn_state_name(enum la_conn_state s);
     X(PROXY_PINNED, "proxy", "pinned_end")               /* the client it was bound to has left */     \
     X(TLS_FAILED, "proxy", "tls_failed")                 /* handshake or certificate */                 \
     X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
-    X(HEALTH_CHECK, "proxy", "health_check")
+    X(HEALTH_CHECK, "proxy", "health_check")                                                           \
+    X(WORKER_BUSY, "proxy", "worker_busy")               /* it does not read: still at the request before */
 enum la_close_cause {
 #define X(id, by, reason) LA_CLOSE_##id,
     LA_CLOSE_CAUSES(X)

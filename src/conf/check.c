@@ -54,6 +54,7 @@ void la_conf_finish(struct la_conf *c)
                           : cpus > 0                        ? (unsigned)cpus
                                                             : 1;
         }
+        la_conf_finish_fastcgi(c, u);
         if (u->pool.tunnels == UINT32_MAX)
             u->pool.tunnels = u->pool.max > 1 ? u->pool.max / 2 : 1;
     }

@@ -286,6 +286,7 @@ void la_conf_check_upstreams(struct la_conf *c, struct la_report *report)
         check_buffers(c, report, u);
         check_headers(c, report, u);
         check_tls(c, report, u);
+        la_conf_check_fastcgi(c, report, u);
     }
     check_unique_servers(c, report);
     check_names(c, report);

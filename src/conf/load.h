@@ -27,4 +27,8 @@ struct la_unique {
 };
 void la_unique_sort(struct la_unique *u, size_t n);
 
+/* fastcgi.c */
+void la_conf_finish_fastcgi(struct la_conf *c, struct la_conf_upstream *u);
+void la_conf_check_fastcgi(struct la_conf *c, struct la_report *report, const struct la_conf_upstream *u);
+
 #endif

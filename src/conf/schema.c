@@ -298,6 +298,57 @@ static const struct la_key upstream_tls_keys[] = {
 };
 static const struct la_object upstream_tls_object = {"tls", KEYS(upstream_tls_keys), .pos = -1};
 
+/* Defaults of lists are filled in by la_conf_finish. */
+static const struct la_key index_item = {
+    .type = LA_T_TEXT, .size = sizeof(char *), .parse = la_parse_index, .form = "a file name such as index.php"};
+static const struct la_key try_item = {.type = LA_T_TEXT,
+                                       .size = sizeof(char *),
+                                       .parse = la_parse_try,
+                                       .form = "$uri, $uri/, a path such as /index.php, or =404"};
+static const struct la_key script_item = {
+    .type = LA_T_TEXT, .size = sizeof(char *), .parse = la_parse_suffix, .form = "a suffix such as .php"};
+static const struct la_key path_item = {
+    .type = LA_T_TEXT, .size = sizeof(char *), .parse = la_parse_path, .form = "an absolute path"};
+static const struct la_key internal_keys[] = {
+    {"path", LA_T_TEXT, LA_K_REQUIRED, FIELD(struct la_conf_internal, path), .parse = la_parse_url_path,
+     .form = "a path such as /protected/", .example = "/protected/", .doc = "what X-Accel-Redirect starts with"},
+    {"root", LA_T_TEXT, LA_K_REQUIRED, FIELD(struct la_conf_internal, root), .parse = la_parse_path,
+     .form = "an absolute path", .example = "/srv/files", .doc = "the directory that the rest is a file of"},
+};
+static const struct la_object internal_object = {"a directory for X-Accel-Redirect",
+                                                 sizeof(struct la_conf_internal), KEYS(internal_keys),
+                                                 .pos = -1};
+static const struct la_key internal_item = {
+    .type = LA_T_OBJECT, .size = sizeof(struct la_conf_internal), .keys = &internal_object};
+static const struct la_key fastcgi_keys[] = {
+    {"root", LA_T_TEXT, U(fastcgi.root), .parse = la_parse_path, .form = "an absolute path",
+     .example = "/srv/www", .doc = "the directory of the application's public files; needed for fastcgi"},
+    {"script_root", LA_T_TEXT, U(fastcgi.script_root), .parse = la_parse_path, .form = "an absolute path",
+     .example = "/app/public", .doc = "the same directory as php-fpm sees it (a container); default: root"},
+    {"index", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.index, fastcgi.indexes), .item = &index_item,
+     .def = "index.php", .doc = "files that stand for a directory, first that exists"},
+    {"try", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.tried, fastcgi.tries), .item = &try_item,
+     .def = "[$uri, $uri/]",
+     .doc = "what a path may be, first that exists; the last may be the front controller: [$uri, /index.php]"},
+    {"scripts", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.script, fastcgi.scripts),
+     .item = &script_item, .def = ".php", .doc = "what names of scripts end with; these are never sent as files"},
+    {"params", LA_T_HEADERS, ARRAY(struct la_conf_upstream, fastcgi.param, fastcgi.params),
+     .example = "{ APP_ENV: prod }",
+     .doc = "more parameters, or others in place of the usual ones; $variables as in nginx"},
+    {"files", LA_T_BOOL, U(fastcgi.files), .def = "true",
+     .doc = "files under root are served from here, and scripts must exist; false: root is not looked at"},
+    {"follow_symlinks", LA_T_BOOL, U(fastcgi.follow_symlinks), .def = "false",
+     .doc = "also those that lead out of root"},
+    {"internal", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.internal, fastcgi.internals),
+     .item = &internal_item, .doc = "where X-Accel-Redirect may lead; without it the field does nothing"},
+    {"sendfile", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.sendfile, fastcgi.sendfiles),
+     .item = &path_item, .example = "[/srv/files]",
+     .doc = "directories that X-Sendfile may name files in; without it the field does nothing"},
+    {"status_path", LA_T_TEXT, U(fastcgi.status_path), .parse = la_parse_url_path, .form = "a path such as /fpm-status",
+     .example = "/fpm-status", .doc = "php-fpm's pm.status_path: asked every health.interval, for metrics and warnings"},
+};
+static const struct la_object fastcgi_object = {"fastcgi", KEYS(fastcgi_keys), .pos = -1};
+
 static const struct la_key upstream_keys[] = {
     {"protocol", LA_T_ENUM, U(protocol), .names = protocols, .def = "http", .doc = "what its servers speak"},
     {"balance", LA_T_ENUM, U(balance), .names = balances, .def = "least_connections",
@@ -323,7 +374,7 @@ static const struct la_key upstream_keys[] = {
     {"tls", LA_T_OBJECT, .keys = &upstream_tls_object, .doc = "https to the servers; `tls: {}` for the defaults"},
     {"send_proxy", LA_T_ENUM, U(send_proxy), .names = send_proxies, .def = "off",
      .doc = "PROXY protocol header to the servers; each request then has a connection of its own"},
-    LATER("fastcgi", "root, index, try and params of FastCGI servers"),
+    {"fastcgi", LA_T_OBJECT, .keys = &fastcgi_object, .doc = "scripts and files of FastCGI servers"},
     LATER("memcached", "key distribution over memcached servers"),
     {"request_headers", LA_T_OBJECT, .keys = &request_header_object,
      .doc = "what is changed on the way to the servers"},
@@ -454,12 +505,10 @@ static const struct la_later {
     const char *shape, *value;
 } la_schema_later[] = {
     {"listen[].protocol", "memcached"},
-    {"upstreams.*.protocol", "fastcgi"},
     {"upstreams.*.protocol", "memcached"},
     {"upstreams.*.pool.max", "auto"},
     {"upstreams.*.pool.advise", NULL},
     {"upstreams.*.pool.auto", NULL},
-    {"upstreams.*.fastcgi", NULL},
     {"upstreams.*.memcached", NULL},
 };
 

@@ -237,6 +237,31 @@ const char *la_parse_path(struct la_arena *arena, struct la_slice text, void *fi
     return NULL;
 }
 
+const char *la_parse_index(struct la_arena *arena, struct la_slice text, void *field)
+{
+    if (text.n == 0 || text.n > 255 || text.p[0] == '.' || memchr(text.p, '/', text.n))
+        return "";
+    keep(arena, text, field);
+    return NULL;
+}
+
+const char *la_parse_suffix(struct la_arena *arena, struct la_slice text, void *field)
+{
+    if (text.n < 2 || text.n > 32 || text.p[0] != '.' || memchr(text.p, '/', text.n))
+        return "";
+    keep(arena, text, field);
+    return NULL;
+}
+
+const char *la_parse_try(struct la_arena *arena, struct la_slice text, void *field)
+{
+    if (text.n > 2048 || !(starts(text, "/") || starts(text, "$uri") || starts(text, "${uri}") ||
+                           (text.n == 4 && text.p[0] == '=' && text.p[1] == '4')))
+        return "";
+    keep(arena, text, field);
+    return NULL;
+}
+
 const char *la_parse_url_path(struct la_arena *arena, struct la_slice text, void *field)
 {
     if (!starts(text, "/"))

@@ -1,4 +1,4 @@
-/* filer.h: jobs for the file threads. For spool files only; everyone else uses spool.h. */
+/* filer.h: jobs for the file threads. For spool files and fetch.c only; everyone else uses spool.h or fetch.h. */
 #ifndef LASTACK_IO_FILER_H
 #define LASTACK_IO_FILER_H
 

@@ -5,6 +5,7 @@
 #include <linux/in.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>

@@ -79,6 +79,7 @@ static void set_progress(struct la_call *c, uint64_t ms)
 
 void la_call_deadline(struct la_call *c, uint64_t ms)
 {
+    c->bounded = true;
     if (c->conn)
         la_timer_set(&c->timer, ms);
 }
@@ -579,9 +580,16 @@ static void pause_reading(struct la_call *c, bool pause)
         set_progress(c, c->response_ms);
 }
 
-const struct la_call_protocol la_http1_call_protocol = {"http", encode, begin, body_ready, pause_reading, stop};
+const struct la_call_protocol la_http1_call_protocol = {.name = "http",
+                                                        .encode = encode,
+                                                        .begin = begin,
+                                                        .body_ready = body_ready,
+                                                        .pause = pause_reading,
+                                                        .stop = stop};
 
 const struct la_call_protocol *la_call_protocol_find(enum la_protocol p)
 {
-    return p == LA_PROTO_HTTP ? &la_http1_call_protocol : NULL;
+    static const struct la_call_protocol *const table[] = {[LA_PROTO_HTTP] = &la_http1_call_protocol,
+                                                           [LA_PROTO_FASTCGI] = &la_fcgi_call_protocol};
+    return p < la_count(table) ? table[p] : NULL;
 }

@@ -12,6 +12,8 @@
  * goes with it. One thread. */
 #include "exchange.h"
 #include "lastack/sock.h"
+#include "site.h"
+#include "static.h"
 
 #include <stdio.h>
 
@@ -160,6 +162,8 @@ void la_exchange_over(struct la_exchange *x)
     la_buf_put(&x->proxy->env, &x->trailers);
     if (x->body)
         la_spool_free(&x->body);
+    if (x->file)
+        la_static_free(&x->file);
     if (x->branch)
         la_branch_drop(x->branch);
     la_exchange_free(x);
@@ -314,13 +318,19 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
     x->binds = la_pin_asked(head);
     if (x->binds && x->conf->connection_auth == LA_CONNECTION_AUTH_REFUSE)
         return LA_AUTH_REFUSED;
-    x->stream_body = x->conf->buffer.request_mode == LA_REQUEST_STREAM;
     la_call_init(&x->call, &x->proxy->env, &la_relay_events, la_call_protocol_find(x->conf->protocol));
+    x->stream_body = x->conf->buffer.request_mode == LA_REQUEST_STREAM &&
+                     !(x->call.protocol->needs_length && head->framing == LA_FRAMING_CHUNKED);
     x->waiter.hash = hash_key(x, head);
     x->turn.spool_conf = (struct la_spool_conf){.dir = x->conf->buffer.dir,
                                                 .mem_bytes = x->conf->buffer.response_bytes,
                                                 .file_bytes = x->conf->buffer.response_file_bytes};
     x->turn.read_max = la_min64(x->conf->buffer.request_bytes, LA_SCRATCH_BYTES);
+    if (x->conf->fastcgi.root) {
+        enum la_err e = la_site_find(&x->conf->fastcgi, head->target, x->proxy->site);
+        if (e != LA_OK || x->proxy->site->kind != LA_SITE_SCRIPT)
+            return e;
+    }
     return la_request_make(x, head, hit.route);
 }
 
@@ -337,9 +347,12 @@ static bool on_request(struct la_client *c, const struct la_http_head *head)
     x->referer = value_of(head, LA_FIELD_REFERER);
     x->waiter.on_conn = on_conn;
     x->waiter.on_fail = on_fail;
+    x->proxy->site->kind = LA_SITE_NONE;
     enum la_err e = route(x, head);
     if (e != LA_OK) {
         la_exchange_fail(x, e);
+    } else if (x->proxy->site->kind == LA_SITE_FILE || x->proxy->site->kind == LA_SITE_MOVED) {
+        la_static_answer(x, head, x->proxy->site);
     } else if (x->turn.body_done) {
         x->body_complete = x->held = true;
         la_exchange_acquire(x);
@@ -439,6 +452,8 @@ static void on_body(struct la_turn *t, struct la_slice piece, bool last)
     x->body_complete = last;
     if (last) {
         x->held = !x->stream_body || x->body == NULL;
+        if (x->call.body == LA_BODY_UNKNOWN) /* its length is known now */
+            x->call.body_length = t->body_bytes;
         /* Some servers take trailers for fields of the head: none pass where a field tells who the client is. */
         bool pass = !x->view->snapshot->conf->client_headers;
         if (pass && t->trailer && t->body.trailer_n && (x->trailers = la_buf_get(&x->proxy->env, true)) != NULL)
@@ -494,13 +509,22 @@ static void on_done(struct la_turn *t)
     la_exchange_over(x);
 }
 
+static void on_room(struct la_turn *t)
+{
+    struct la_exchange *x = la_exchange_of_turn(t);
+    if (x->file)
+        la_static_on_room(x);
+    else
+        la_relay_on_room(t);
+}
+
 const struct la_service la_exchange_service = {
     .request = on_request,
     .bad_request = on_bad_request,
     .body = on_body,
     .refused = on_refused,
     .gone = on_gone,
-    .room = la_relay_on_room,
+    .room = on_room,
     .done = on_done,
     .unbound = la_pin_end,
 };

@@ -25,6 +25,7 @@ enum la_exchange_state {
 
 struct tunnel;
 struct la_pin;
+struct la_static;
 
 struct la_exchange {
     struct la_list node; /* proxy->live */
@@ -68,6 +69,8 @@ struct la_exchange {
     uint64_t start_ns, queued_ns, begun_ns, first_byte_ns, end_ns;
     uint64_t queue_ns, connect_ns, backend_ns;
     uint64_t body_in, body_out;
+    uint64_t drained;       /* of a response whose client has left */
+    struct la_static *file; /* a file that is the answer */
 };
 
 struct la_exchange *la_exchange_of_turn(struct la_turn *t);
@@ -75,6 +78,7 @@ extern const struct la_service la_exchange_service;
 
 /* request.c: makes the request for the server in p->request and encodes it. */
 enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route);
+struct la_slice la_request_scheme(const struct la_exchange *x); /* of the client's request: "http" or "https" */
 /* response.c */
 /* Via: the version that the message came with, and who we are. */
 static inline struct la_slice la_via(unsigned minor)
@@ -83,6 +87,8 @@ static inline struct la_slice la_via(unsigned minor)
 }
 void la_response_from_head(struct la_exchange *x, const struct la_http_head *h);
 void la_response_error(struct la_exchange *x, enum la_err e); /* answers on the turn */
+struct la_response *la_response_fresh(struct la_exchange *x); /* the worker's scratch one, emptied */
+struct la_slice la_response_date(void);
 /* tunnel.c: client and connection become a tunnel; the exchange is logged when it ends. */
 void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct la_slice early);
 void la_tunnel_close(struct la_exchange *x);

@@ -1,5 +1,6 @@
 /* proxy.c: one worker's proxy as a whole: its views of configurations, its live exchanges, drain and end. */
 #include "exchange.h"
+#include "script.h"
 #include "lastack/json.h"
 
 #include <stdlib.h>
@@ -27,6 +28,8 @@ void la_proxy_init(struct la_proxy *p, struct la_loop *l, struct la_filer *f, st
     p->log = la_access_log_new(l);
     p->request = la_xcalloc(1, sizeof *p->request);
     p->response = la_xcalloc(1, sizeof *p->response);
+    p->site = la_xcalloc(1, sizeof *p->site);
+    p->script = la_xcalloc(1, sizeof *p->script);
 }
 
 /* Views that no exchange uses any more, but the present one, are let go. */
@@ -101,6 +104,8 @@ void la_proxy_fini(struct la_proxy *p)
     la_env_fini(&p->env);
     free(p->request);
     free(p->response);
+    free(p->site);
+    free(p->script);
 }
 
 /* Clients that have waited a while are watched from now on, to see them leave. Most are answered before that. */

@@ -69,8 +69,10 @@ void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause)
 static bool worth_draining(const struct la_exchange *x)
 {
     const struct la_http_body *b = &x->call.decoder;
-    return x->call.request_done &&
-           (b->done || (b->framing == LA_FRAMING_LENGTH && b->left <= x->conf->pool.drain_max_bytes));
+    uint64_t most = x->conf->pool.drain_max_bytes;
+    if (b->framing == LA_FRAMING_CLOSE && x->call.protocol->works_on) /* it ends without a FIN: most are small */
+        return x->call.request_done && x->drained <= most;
+    return x->call.request_done && (b->done || (b->framing == LA_FRAMING_LENGTH && b->left <= most));
 }
 
 static void on_interim(struct la_call *c, const struct la_http_head *h)
@@ -96,6 +98,8 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
         x->status = h->status;
         if (!worth_draining(x))
             la_relay_abandon(x, LA_CLOSE_ABORTED);
+        else
+            la_call_deadline(c, x->conf->pool.abort_wait_ms);
         return;
     }
     x->state = LA_X_RELAYING;
@@ -107,6 +111,12 @@ static void on_piece(struct la_call *c, struct la_slice piece)
 {
     struct la_exchange *x = of_call(c);
     la_stat_add(&x->branch->stats->bytes_in, piece.n);
+    if (x->turn.client == NULL) {
+        x->drained += piece.n;
+        if (!worth_draining(x))
+            la_relay_abandon(x, LA_CLOSE_ABORTED);
+        return;
+    }
     la_turn_send(&x->turn, piece);
 }
 
@@ -170,7 +180,7 @@ static bool another_is_up(const struct la_exchange *x, const struct la_outlet *o
 static bool may_retry(const struct la_exchange *x, const struct la_outlet *o, enum la_close_cause cause)
 {
     const struct la_call *c = &x->call;
-    if (x->turn.client == NULL || x->turn.responded || cause != LA_CLOSE_RACE)
+    if (x->turn.client == NULL || x->turn.responded || (cause != LA_CLOSE_RACE && cause != LA_CLOSE_WORKER_BUSY))
         return false;
     /* A redial may reach a server that is just dying: no reason to fail while another one is up. */
     unsigned max = x->conf->retry_max + (x->redialed && x->retries == 1 && another_is_up(x, o));
@@ -264,6 +274,7 @@ void la_relay_client_left(struct la_exchange *x)
     } else {
         x->call.read_max = LA_SCRATCH_BYTES;
         la_call_pause(&x->call, false);
-        la_call_deadline(&x->call, x->conf->pool.abort_wait_ms);
+        bool works_on = x->call.protocol->works_on && !x->call.head_done;
+        la_call_deadline(&x->call, works_on ? x->call.response_ms : x->conf->pool.abort_wait_ms);
     }
 }

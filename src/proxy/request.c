@@ -4,6 +4,7 @@
  * Fields are added after hop-by-hop removal, so that `Connection: X-Forwarded-For` removes nothing of ours.
  */
 #include "exchange.h"
+#include "script.h"
 
 #include <stdio.h>
 
@@ -208,6 +209,26 @@ static enum la_err count_hops(struct la_fields *f, char *buf, size_t cap)
     return LA_OK;
 }
 
+struct la_slice la_request_scheme(const struct la_exchange *x)
+{
+    (void)x;
+    return LA_SLICE("http");
+}
+
+/* A script of the site that was found before. */
+static enum la_err add_params(struct la_exchange *x, const struct la_http_head *head, struct la_request *r)
+{
+    struct la_script *s = x->proxy->script;
+    r->param = NULL;
+    r->params = 0;
+    if (x->conf->fastcgi.root == NULL)
+        return LA_OK;
+    s->x = x;
+    s->head = head;
+    s->hit = x->proxy->site;
+    return la_script_params(s, r);
+}
+
 enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head,
                             const struct la_conf_route *route)
 {
@@ -241,6 +262,8 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
 
     struct la_call *c = &x->call;
     enum la_err e = count_hops(&r->fields, m.hops, sizeof m.hops);
+    if (e == LA_OK)
+        e = add_params(x, head, r);
     if (e != LA_OK)
         return e;
     c->method = head->method;

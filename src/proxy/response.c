@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static struct la_response *fresh(struct la_exchange *x)
+struct la_response *la_response_fresh(struct la_exchange *x)
 {
     struct la_response *r = x->proxy->response;
     memset(r->fields.drop, 0, sizeof r->fields.drop);
@@ -21,7 +21,7 @@ static struct la_response *fresh(struct la_exchange *x)
 
 void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
 {
-    struct la_response *r = fresh(x);
+    struct la_response *r = la_response_fresh(x);
     r->status = h->status;
     r->reason = h->reason;
     r->fields.head = h;
@@ -45,7 +45,7 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
 }
 
 /* IMF-fixdate, made once a second. */
-static struct la_slice date(void)
+struct la_slice la_response_date(void)
 {
     static _Thread_local char text[40];
     static _Thread_local time_t at;
@@ -62,7 +62,7 @@ static struct la_slice date(void)
 void la_response_error(struct la_exchange *x, enum la_err e)
 {
     const struct la_err_info *info = la_err_info(e);
-    struct la_response *r = fresh(x);
+    struct la_response *r = la_response_fresh(x);
     char status[320], body[160];
     int n;
     if (*info->proxy_status)
@@ -77,9 +77,10 @@ void la_response_error(struct la_exchange *x, enum la_err e)
     r->announce = true;
     r->length = (uint64_t)body_n;
     /* After a request that was not understood, or whose body is not all read, nothing more can be understood. */
-    bool understood = info->status >= 500 || e == LA_LAST_HOP || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED;
+    bool understood = info->status >= 500 || e == LA_LAST_HOP || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED ||
+                      e == LA_NOT_FOUND || e == LA_FORBIDDEN;
     r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || !understood;
-    la_fields_add(&r->fields, LA_SLICE("Date"), date());
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
     la_fields_add(&r->fields, LA_SLICE("Content-Type"), LA_SLICE("text/plain; charset=utf-8"));
     la_fields_add(&r->fields, LA_SLICE("Proxy-Status"), la_slice(status, (size_t)n));
     if (info->status == 503)

@@ -1,11 +1,14 @@
-"""Servers of Debian with generated configs: nginx (backend, or the proxy that is compared) and Apache."""
+"""Servers of Debian with generated configs: nginx (backend, or the proxy that is compared), Apache, php-fpm."""
+import glob
+import json
 import os
 import shutil
 import textwrap
 
-from . import netns
+from . import fcgi, netns
 from .process import Process
 from .proxy import free_port
+from .wait import until
 
 
 def _binary(name, package):
@@ -122,3 +125,75 @@ class Haproxy(Server):
             """
         path = _write(os.path.join(folder, "haproxy.conf"), textwrap.dedent(conf))
         super().__init__([_binary("haproxy", "haproxy"), "-db", "-f", path], folder, "haproxy", port, host, address)
+
+
+class PhpFpm(Process):
+    """php-fpm of Debian with one pool on a Unix socket (or on loopback with port=...). settings: more lines of the pool."""
+
+    def __init__(self, directory, children=8, pm="static", settings="", backlog=None, port=None, max_requests=0, name="php-fpm"):
+        folder = _folder(directory, f"{name}-{free_port()}")
+        self.folder, self.path = folder, os.path.join(folder, "fpm.sock")
+        self.text = f"127.0.0.1:{port}" if port else f"unix:{self.path}"
+        dynamic = "" if pm == "static" else "pm.start_servers = 2\npm.min_spare_servers = 1\npm.max_spare_servers = 4\n"
+        conf = f"""
+            [global]
+            daemonize = no
+            error_log = {folder}/error.log
+            log_level = notice
+            process_control_timeout = 10s
+            [www]
+            user = root
+            group = root
+            listen = {f"127.0.0.1:{port}" if port else self.path}
+            {f"listen.backlog = {backlog}" if backlog else ""}
+            listen.mode = 0666
+            pm = {pm}
+            pm.max_children = {children}
+            pm.max_requests = {max_requests}
+            pm.status_path = /fpm-status
+            ping.path = /fpm-ping
+            catch_workers_output = no
+            """
+        conf = textwrap.dedent(conf) + dynamic + textwrap.dedent(settings)
+        path = _write(os.path.join(folder, "fpm.conf"), conf)
+        ini = _write(os.path.join(folder, "php.ini"), "log_errors = on\nerror_reporting = E_ALL\ndisplay_errors = off\n"
+                     f"upload_max_filesize = 1G\npost_max_size = 1G\nmemory_limit = 512M\nopcache.enable = 1\nsys_temp_dir = {folder}\n")
+        super().__init__([_fpm(), "--nodaemonize", "--allow-to-run-as-root", "-y", path, "-c", ini], folder, name)
+
+        def up():
+            assert self.alive(), f"php-fpm ended:\n{self.log()[-2000:]}{self.errors()[-2000:]}"
+            return self.host.listens(port) if port else os.path.exists(self.path)
+        until(up, 20, "php-fpm to listen")
+
+    def errors(self):
+        try:
+            with open(os.path.join(self.folder, "error.log"), errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def children(self):
+        """Process ids of its workers."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+            return [int(n) for n in f.read().split()]
+
+    def status(self):
+        """The pool's status page as a dict, asked over a connection of its own."""
+        return json.loads(fcgi.get(self.path, "/fpm-status", "json").body)
+
+
+def _fpm():
+    found = sorted(glob.glob("/usr/sbin/php-fpm*"))
+    assert found, "php-fpm is missing: apt-get install php-fpm (tests/run.sh does it)"
+    return found[-1]
+
+
+def nginx_fastcgi(directory, fpm, root, keepalive=None, workers=2, **more):
+    """nginx in front of php-fpm as people configure it."""
+    keep = f"keepalive {keepalive};" if keepalive else ""
+    http = f"upstream php {{ server unix:{fpm.path}; {keep} }}"
+    server = f"""root {root}; index index.php;
+        location / {{ try_files $uri $uri/ /index.php?$args; }}
+        location ~ \\.php$ {{ fastcgi_pass php; fastcgi_keep_conn {"on" if keepalive else "off"};
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; fastcgi_next_upstream off; include /etc/nginx/fastcgi_params; }}"""
+    return Nginx(directory, server.replace("\\\\", "\\"), http, workers=workers, name="nginx-fastcgi", **more)

@@ -178,9 +178,19 @@ static const struct {
      "f:3:48: listen[0].protocol: \"memcached\" is not supported by this version"},
     {LISTEN("  - { address: \":80\", upstream: app, protocol: fastcgi }\n"),
      "f:3:48: listen[0].protocol: \"fastcgi\" is not known, must be one of http, memcached"},
-    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv }\n"),
-     "f:5:15: upstreams.app.protocol: \"fastcgi\" is not supported by this version\n"
-     "f:6:5: upstreams.app.fastcgi: not supported by this version"},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, rot: x }\n"),
+     "f:6:28: upstreams.app.fastcgi.rot: unknown key, did you mean \"root\"?"},
+    {APP(SERVERS "    protocol: fastcgi\n"), "f:3:3: upstreams.app.fastcgi.root: missing: the directory of the application's public files"},
+    {APP(SERVERS "    fastcgi: { root: /srv }\n"),
+     "f:5:5: upstreams.app.fastcgi: is for `protocol: fastcgi`, this upstream is http"},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: srv, try: [x], index: a/b, scripts: php }\n"),
+     "f:6:22: upstreams.app.fastcgi.root: \"srv\" is wrong, must be an absolute path\n"
+     "f:6:33: upstreams.app.fastcgi.try[0]: \"x\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
+     "f:6:44: upstreams.app.fastcgi.index[0]: \"a/b\" is wrong, must be a file name such as index.php\n"
+     "f:6:58: upstreams.app.fastcgi.scripts[0]: \"php\" is wrong, must be a suffix such as .php"},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, try: [$url], params: { A: $reqest_uri } }\n"),
+     "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
+     "f:6:54: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
     {APP(SERVERS "    memcached: {}\n"), "f:5:5: upstreams.app.memcached: not supported by this version"},
     {APP(SERVERS "    pool: { max: auto, advise: true }\n"),
      "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"

@@ -1,0 +1,204 @@
+/* script.c: the parameters a script gets: those of nginx's fastcgi.conf, and the configured ones, with their
+ * variables.
+ *
+ * Owns: nothing; values are made in the caller's room and hold until the request is encoded. A configured
+ * parameter takes the place of a usual one of the same name. */
+#include "exchange.h"
+#include "script.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static struct la_slice take(struct la_script *s, size_t n)
+{
+    return la_slice(s->room + s->used, n);
+}
+
+static bool add(struct la_script *s, struct la_slice piece)
+{
+    if (piece.n > sizeof s->room - s->used)
+        return false;
+    memcpy(s->room + s->used, piece.p, piece.n);
+    s->used += piece.n;
+    return true;
+}
+
+static struct la_slice joined(struct la_script *s, struct la_slice a, struct la_slice b)
+{
+    struct la_slice out = take(s, a.n + b.n);
+    s->overflow |= !add(s, a) || !add(s, b);
+    return s->overflow ? LA_SLICE("") : out;
+}
+
+static struct la_slice bare_host(struct la_slice host)
+{
+    const char *end = host.n && host.p[0] == '[' ? memchr(host.p, ']', host.n) : memchr(host.p, ':', host.n);
+    if (end == NULL)
+        return host;
+    return la_slice(host.p, (size_t)(end - host.p) + (*end == ']'));
+}
+
+/* The address the client came to. Asked of the socket only where the listener's own does not say. */
+static void local_address(const struct la_exchange *x, struct la_addr *out)
+{
+    const struct la_conf_listen *l = x->door->conf;
+    static const struct in6_addr any;
+    *out = l->address;
+    bool wildcard = la_addr_family(out) == AF_INET    ? out->u.in.sin_addr.s_addr == 0
+                    : la_addr_family(out) == AF_INET6 ? memcmp(&out->u.in6.sin6_addr, &any, sizeof any) == 0
+                                                      : false;
+    socklen_t len = sizeof out->u;
+    if (wildcard && getsockname(la_stream_fd(&x->turn.client->stream), &out->u.sa, &len) == 0)
+        out->len = len;
+}
+
+static struct la_slice text_of(struct la_script *s, const struct la_addr *a)
+{
+    char text[LA_ADDR_TEXT];
+    bool ip = la_addr_family(a) == AF_INET || la_addr_family(a) == AF_INET6;
+    return joined(s, ip ? la_slice_str(la_addr_host_text(a, text)) : LA_SLICE(""), LA_SLICE(""));
+}
+
+static struct la_slice port_of(struct la_script *s, const struct la_addr *a)
+{
+    char text[8];
+    bool ip = la_addr_family(a) == AF_INET || la_addr_family(a) == AF_INET6;
+    int n = ip ? snprintf(text, sizeof text, "%u", la_addr_port(a)) : 0;
+    return joined(s, la_slice(text, (size_t)n), LA_SLICE(""));
+}
+
+static struct la_slice script_root(const struct la_conf_fastcgi *f)
+{
+    return la_slice_str(f->script_root ? f->script_root : f->root);
+}
+
+/* $http_NAME: the first field of that name, "-" written as "_". */
+static struct la_slice header(const struct la_script *s, struct la_slice name)
+{
+    for (size_t i = 0; i < s->head->headers; i++) {
+        struct la_slice n = la_http_name(s->head, i);
+        size_t k = 0;
+        while (n.n == name.n && k < n.n &&
+               (n.p[k] == '-' ? name.p[k] == '_' : (n.p[k] | 0x20) == (name.p[k] | 0x20)))
+            k++;
+        if (n.n == name.n && k == n.n)
+            return la_http_value(s->head, i);
+    }
+    return LA_SLICE("");
+}
+
+static struct la_slice variable(struct la_script *s, enum la_variable v, struct la_slice field)
+{
+    const struct la_site_hit *hit = s->hit;
+    const struct la_conf_fastcgi *f = &s->x->conf->fastcgi;
+    struct la_addr local;
+    int type;
+    switch (v) {
+    case LA_VARIABLE_URI:
+    case LA_VARIABLE_DOCUMENT_URI: return hit->uri;
+    case LA_VARIABLE_REQUEST_URI: return s->x->target;
+    case LA_VARIABLE_ARGS:
+    case LA_VARIABLE_QUERY_STRING: return hit->args;
+    case LA_VARIABLE_IS_ARGS: return hit->args.n ? LA_SLICE("?") : LA_SLICE("");
+    case LA_VARIABLE_DOCUMENT_ROOT: return script_root(f);
+    case LA_VARIABLE_REQUEST_FILENAME: return joined(s, script_root(f), hit->uri);
+    case LA_VARIABLE_SCRIPT_NAME: return hit->script;
+    case LA_VARIABLE_PATH_INFO: return hit->path_info;
+    case LA_VARIABLE_REMOTE_ADDR: return text_of(s, &s->x->peer);
+    case LA_VARIABLE_REMOTE_PORT: return port_of(s, &s->x->peer);
+    case LA_VARIABLE_SERVER_ADDR: local_address(s->x, &local); return text_of(s, &local);
+    case LA_VARIABLE_SERVER_PORT: local_address(s->x, &local); return port_of(s, &local);
+    case LA_VARIABLE_SERVER_NAME:
+    case LA_VARIABLE_HOST: return bare_host(s->x->host);
+    case LA_VARIABLE_SCHEME: return la_request_scheme(s->x);
+    case LA_VARIABLE_HTTPS: return la_request_scheme(s->x).n == 5 ? LA_SLICE("on") : LA_SLICE("");
+    case LA_VARIABLE_METHOD: return s->head->method_text;
+    case LA_VARIABLE_PROTOCOL: return s->head->minor ? LA_SLICE("HTTP/1.1") : LA_SLICE("HTTP/1.0");
+    case LA_VARIABLE_CONTENT_TYPE:
+        type = la_http_find(s->head, LA_FIELD_CONTENT_TYPE);
+        return type < 0 ? LA_SLICE("") : la_http_value(s->head, (size_t)type);
+    case LA_VARIABLE_HTTP: return header(s, field);
+    case LA_VARIABLE_NONE: break;
+    }
+    return LA_SLICE("");
+}
+
+/* A configured value with its variables. */
+static struct la_slice expanded(struct la_script *s, const char *text)
+{
+    struct la_slice rest = la_slice_str(text);
+    if (memchr(rest.p, '$', rest.n) == NULL)
+        return rest;
+    char out[8192];
+    size_t n = 0;
+    while (rest.n) {
+        size_t used = 1;
+        struct la_slice field, piece = la_slice(rest.p, 1);
+        if (*rest.p == '$')
+            piece = variable(s, la_variable_find(rest, &used, &field), field);
+        if (piece.n > sizeof out - n) {
+            s->overflow = true;
+            return LA_SLICE("");
+        }
+        memcpy(out + n, piece.p, piece.n);
+        n += piece.n;
+        rest = la_slice(rest.p + used, rest.n - used);
+    }
+    return joined(s, la_slice(out, n), LA_SLICE(""));
+}
+
+static bool configured(const struct la_conf_fastcgi *f, struct la_slice name)
+{
+    for (size_t i = 0; i < f->params; i++)
+        if (la_slice_eq(la_slice_str(f->param[i].name), name))
+            return true;
+    return false;
+}
+
+static void put(struct la_script *s, struct la_slice name, struct la_slice value)
+{
+    if (s->params == la_count(s->param))
+        s->overflow = true;
+    else
+        s->param[s->params++] = (struct la_extra){name, value};
+}
+
+/* nginx's fastcgi.conf. PATH_INFO is told only when there is one: an empty one would make php guess
+ * (CVE-2019-11043). */
+static const struct usual {
+    const char *name, *value;
+    bool if_not_empty;
+} usuals[] = {
+    {"SCRIPT_NAME", "$fastcgi_script_name", false}, {"PATH_INFO", "$fastcgi_path_info", true},
+    {"QUERY_STRING", "$query_string", false},       {"REQUEST_METHOD", "$request_method", false},
+    {"REQUEST_URI", "$request_uri", false},         {"DOCUMENT_URI", "$document_uri", false},
+    {"DOCUMENT_ROOT", "$document_root", false},     {"SERVER_PROTOCOL", "$server_protocol", false},
+    {"REQUEST_SCHEME", "$scheme", false},           {"HTTPS", "$https", true},
+    {"GATEWAY_INTERFACE", "CGI/1.1", false},        {"SERVER_SOFTWARE", "lastack", false},
+    {"REMOTE_ADDR", "$remote_addr", false},         {"REMOTE_PORT", "$remote_port", false},
+    {"SERVER_ADDR", "$server_addr", false},         {"SERVER_PORT", "$server_port", false},
+    {"SERVER_NAME", "$server_name", false},         {"REDIRECT_STATUS", "200", false},
+};
+
+enum la_err la_script_params(struct la_script *s, struct la_request *r)
+{
+    const struct la_conf_fastcgi *f = &s->x->conf->fastcgi;
+    s->used = 0;
+    s->params = 0;
+    s->overflow = false;
+    if (!configured(f, LA_SLICE("SCRIPT_FILENAME")))
+        put(s, LA_SLICE("SCRIPT_FILENAME"), joined(s, script_root(f), s->hit->script));
+    for (size_t i = 0; i < la_count(usuals); i++) {
+        struct la_slice name = la_slice_str(usuals[i].name);
+        if (configured(f, name))
+            continue;
+        struct la_slice value = expanded(s, usuals[i].value);
+        if (value.n || !usuals[i].if_not_empty)
+            put(s, name, value);
+    }
+    for (size_t i = 0; i < f->params; i++)
+        put(s, la_slice_str(f->param[i].name), expanded(s, f->param[i].value));
+    r->param = s->param;
+    r->params = s->params;
+    return s->overflow ? LA_HEAD_TOO_LARGE : LA_OK;
+}

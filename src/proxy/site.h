@@ -1,0 +1,35 @@
+/* site.h: the application behind a FastCGI upstream: which script or file a path is, and what the script is
+ * told. site.c finds, script.c tells, static.c sends files. */
+#ifndef LASTACK_PROXY_SITE_H
+#define LASTACK_PROXY_SITE_H
+
+#include "lastack/proxy.h"
+
+#define LA_SITE_PATH 4096 /* a decoded path, and one that was made of it */
+
+enum la_site_kind {
+    LA_SITE_NONE,   /* the upstream has no site */
+    LA_SITE_SCRIPT, /* script, path_info */
+    LA_SITE_FILE,   /* fd */
+    LA_SITE_MOVED,  /* a directory without its slash: to uri with one */
+};
+/* Slices lie in it, or in the target. */
+struct la_site_hit {
+    enum la_site_kind kind;
+    struct la_slice path; /* of the request: decoded, without query */
+    struct la_slice args; /* query for the script */
+    struct la_slice uri;  /* what was found: script and path info, or the file */
+    struct la_slice script, path_info;
+    int fd; /* FILE: open, the caller's */
+    char decoded[LA_SITE_PATH], found[LA_SITE_PATH], query[2 * LA_SITE_PATH];
+};
+
+/* Looks up what a target is. LA_OK, or what is to be answered. */
+enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit);
+/* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
+int la_site_open(const char *root, bool follow_symlinks, const char *path);
+bool la_site_has_dot_file(struct la_slice path);
+/* Is this a script's name, in any case of letters? Such files are never sent. */
+bool la_site_is_script(const struct la_conf_fastcgi *f, struct la_slice path);
+
+#endif
