@@ -17,6 +17,8 @@
 #include "lastack/log.h"
 #include "lastack/sock.h"
 
+#include <stdio.h>
+
 #define READS_AT_ONCE 4
 #define WATCH_MS      250 /* a reused connection's worker should have read the request by then */
 
@@ -77,10 +79,8 @@ static void write_frame(struct la_call *c)
     la_fcgi_params_init(&w, f->tail, sizeof f->tail);
     if (c->body == LA_BODY_UNKNOWN) {
         char digits[24];
-        struct la_http_writer n;
-        la_http_writer_init(&n, digits, sizeof digits);
-        la_http_write_u64(&n, c->body_length);
-        la_fcgi_param(&w, LA_SLICE("CONTENT_LENGTH"), la_slice(digits, n.n));
+        int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)c->body_length);
+        la_fcgi_param(&w, LA_SLICE("CONTENT_LENGTH"), la_slice(digits, (size_t)n));
         la_fcgi_params_close(&w);
     }
     la_assert(!w.overflow);

@@ -6,6 +6,8 @@
  * twice is one parameter, its values joined. Proxy is hop-by-hop already (it would become HTTP_PROXY). */
 #include "fcgi.h"
 
+#include <stdio.h>
+
 struct field {
     struct la_slice name, value;
 };
@@ -94,15 +96,14 @@ static struct la_slice content_type(const struct la_fields *f)
 static void write_all(struct la_fcgi_params *w, const struct la_request *r)
 {
     char digits[24];
-    struct la_http_writer length;
-    la_http_writer_init(&length, digits, sizeof digits);
+    int digits_n = 0;
     if (r->body == LA_BODY_LENGTH)
-        la_http_write_u64(&length, r->length);
+        digits_n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)r->length);
     for (unsigned i = 0; i < r->params; i++)
         la_fcgi_param(w, r->param[i].name, r->param[i].value);
     la_fcgi_param(w, LA_SLICE("CONTENT_TYPE"), content_type(&r->fields));
     if (r->body != LA_BODY_UNKNOWN) /* else begin says it */
-        la_fcgi_param(w, LA_SLICE("CONTENT_LENGTH"), la_slice(digits, length.n));
+        la_fcgi_param(w, LA_SLICE("CONTENT_LENGTH"), la_slice(digits, (size_t)digits_n));
     if (r->host.n)
         la_fcgi_param(w, LA_SLICE("HTTP_HOST"), r->host);
     size_t all = (r->fields.head ? r->fields.head->headers : 0) + r->fields.extras;
