@@ -100,8 +100,7 @@ static void request_sent(struct la_call *c)
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
     if (!c->head_done) {
-        c->fcgi.watching = !c->conn->fresh && !c->got_bytes && c->response_ms > WATCH_MS &&
-                           la_http_method_idempotent(c->method) &&
+        c->fcgi.watching = !c->got_bytes && c->response_ms > WATCH_MS &&
                            la_addr_family(&c->conn->outlet->pool.server->addr) == AF_UNIX;
         set_progress(c, c->fcgi.watching ? WATCH_MS : c->response_ms);
     }
@@ -258,8 +257,7 @@ static bool gather_head(struct la_call *c, struct la_slice *s)
         return false;
     }
     for (;;) {
-        size_t used =
-            la_cgi_gather(&c->fcgi.gather, s->p, s->n, c->partial->p, &c->partial->n, c->partial->cap);
+        size_t used = la_cgi_gather(&c->fcgi.gather, s->p, s->n, c->partial->p, &c->partial->n, c->partial->cap);
         *s = la_slice(s->p + used, s->n - used);
         if (!c->fcgi.gather.overflow)
             break;
@@ -402,19 +400,27 @@ static void on_event(struct la_conn *conn, int events)
     leave(c);
 }
 
-/* No first byte yet: has the worker read the request at all? */
+/* No first byte yet: has the worker read the request at all? Only a Unix socket can tell. One that nobody has accepted
+ * is not taken elsewhere: where all workers have much to do that would only give them more. */
 static void on_watch(struct la_call *c)
 {
+    const struct la_outlet *o = c->conn->outlet;
     c->fcgi.watching = false;
-    if (c->got_bytes || !la_sock_unheard(la_stream_fd(&c->conn->stream))) {
+    bool unread = !c->got_bytes && la_sock_unheard(la_stream_fd(&c->conn->stream));
+    if (unread && c->conn->fresh)
+        la_log_limited(LA_LOG_WARN, 10000,
+                       "server %s of upstream %s does not accept a connection for %u ms: is pool.max (%d) larger than "
+                       "pm.max_children, or do others hold its workers?",
+                       o->pool.server->label, o->branch->shared->name, WATCH_MS, atomic_load(&o->pool.server->max));
+    if (!unread || c->conn->fresh || !la_http_method_idempotent(c->method)) {
         la_timer_set(&c->timer, c->response_ms - WATCH_MS);
         return;
     }
-    la_log_limited(LA_LOG_NOTICE, 10000,
-                   "server %s of upstream %s: a worker is at work after the end of its response "
-                   "(fastcgi_finish_request?); "
-                   "the next request is taken elsewhere",
-                   c->conn->outlet->pool.server->label, c->conn->outlet->branch->shared->name);
+    la_log_limited(
+        LA_LOG_NOTICE, 10000,
+        "server %s of upstream %s: a worker is at work after the end of its response (fastcgi_finish_request?); "
+        "the next request is taken elsewhere",
+        o->pool.server->label, o->branch->shared->name);
     fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_WORKER_BUSY, false);
 }
 

@@ -59,8 +59,7 @@ static enum la_err decode(struct la_slice target, struct la_site_hit *hit)
 bool la_site_has_dot_file(struct la_slice path)
 {
     const struct la_slice well_known = LA_SLICE("/.well-known/");
-    size_t from =
-        path.n >= well_known.n && memcmp(path.p, well_known.p, well_known.n) == 0 ? well_known.n - 1 : 0;
+    size_t from = path.n >= well_known.n && memcmp(path.p, well_known.p, well_known.n) == 0 ? well_known.n - 1 : 0;
     for (size_t i = from; i + 1 < path.n; i++)
         if (path.p[i] == '/' && path.p[i + 1] == '.')
             return true;
@@ -212,8 +211,8 @@ static bool put(char *out, size_t cap, size_t *n, struct la_slice s)
 }
 
 /* Expands an entry's text: $uri is the path, $args the query; nothing else varies here. */
-static bool expand(struct la_slice text, const struct la_site_hit *hit, struct la_slice args, char *out,
-                   size_t cap, size_t *n)
+static bool expand(struct la_slice text, const struct la_site_hit *hit, struct la_slice args, char *out, size_t cap,
+                   size_t *n)
 {
     out[*n] = '\0';
     while (text.n) {
@@ -298,15 +297,17 @@ static enum la_err try_one(const struct la_conf_fastcgi *f, struct la_site_hit *
         return LA_URI_TOO_LONG;
     hit->args = args;
     if (query) {
-        if (!expand(la_slice(query + 1, text.n - name.n - 1), hit, args, hit->query, sizeof hit->query,
-                    &query_n))
+        if (!expand(la_slice(query + 1, text.n - name.n - 1), hit, args, hit->query, sizeof hit->query, &query_n))
             return LA_URI_TOO_LONG;
         hit->args = la_slice(hit->query, query_n);
     }
+    bool directory = name.p[name.n - 1] == '/';
+    while (directory && n > 1 && hit->found[n - 2] == '/') /* "$uri/" of a path that has its slash */
+        hit->found[--n] = '\0';
     hit->uri = la_slice(hit->found, n);
     if (n == 0 || hit->found[0] != '/')
         return LA_NOT_FOUND;
-    return hit->found[n - 1] == '/' ? try_directory(f, hit) : classify(f, hit);
+    return directory ? try_directory(f, hit) : classify(f, hit);
 }
 
 enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit)

@@ -190,10 +190,10 @@ class Answer:
 
 
 def get(path, script, query="", **params):
-    """One request to the server at a Unix socket, without FCGI_KEEP_CONN."""
+    """One request to the server at a Unix socket, or at (host, port), without FCGI_KEEP_CONN."""
     values = {"SCRIPT_FILENAME": script, "SCRIPT_NAME": script, "QUERY_STRING": query, "REQUEST_METHOD": "GET",
               "REQUEST_URI": script, "SERVER_PROTOCOL": "HTTP/1.1", "GATEWAY_INTERFACE": "CGI/1.1", **params}
-    sock = socket.socket(socket.AF_UNIX)
+    sock = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET)
     sock.settimeout(20)
     sock.connect(path)
     c = Connection(sock)

@@ -132,7 +132,7 @@ class PhpFpm(Process):
 
     def __init__(self, directory, children=8, pm="static", settings="", backlog=None, port=None, max_requests=0, name="php-fpm"):
         folder = _folder(directory, f"{name}-{free_port()}")
-        self.folder, self.path = folder, os.path.join(folder, "fpm.sock")
+        self.folder, self.path, self.port = folder, os.path.join(folder, "fpm.sock"), port
         self.text = f"127.0.0.1:{port}" if port else f"unix:{self.path}"
         dynamic = "" if pm == "static" else "pm.start_servers = 2\npm.min_spare_servers = 1\npm.max_spare_servers = 4\n"
         conf = f"""
@@ -179,7 +179,7 @@ class PhpFpm(Process):
 
     def status(self):
         """The pool's status page as a dict, asked over a connection of its own."""
-        return json.loads(fcgi.get(self.path, "/fpm-status", "json").body)
+        return json.loads(fcgi.get(("127.0.0.1", self.port) if self.port else self.path, "/fpm-status", "json").body)
 
 
 def _fpm():
@@ -191,7 +191,7 @@ def _fpm():
 def nginx_fastcgi(directory, fpm, root, keepalive=None, workers=2, **more):
     """nginx in front of php-fpm as people configure it."""
     keep = f"keepalive {keepalive};" if keepalive else ""
-    http = f"upstream php {{ server unix:{fpm.path}; {keep} }}"
+    http = f"upstream php {{ server {fpm.text}; {keep} }}"
     server = f"""root {root}; index index.php;
         location / {{ try_files $uri $uri/ /index.php?$args; }}
         location ~ \\.php$ {{ fastcgi_pass php; fastcgi_keep_conn {"on" if keepalive else "off"};

@@ -1,10 +1,17 @@
 """php-fpm of Debian behind lastack."""
+import hashlib
 import os
+import signal
+import struct
+import time
 
 import pytest
 
 from harness import servers
-from harness.raw import Client, get
+from harness.peers import FAILURES, clean
+from harness.proxy import free_port
+from harness.raw import Client, Gone, chunks, get, request
+from harness.wait import scale, until
 
 
 def site(run, name="www", **scripts):
@@ -26,7 +33,7 @@ def php(run, scripts, fpm=None, pool=None, fastcgi=None, **more):
 
 
 def test_hello(run):
-    _, proxy, port, _ = php(run, {"index": "echo 'hello ', $_GET['a'] ?? '-', ' ', $_SERVER['REQUEST_METHOD'];"})
+    _, proxy, port, _ = php(run, {"index": "echo 'hello ', $_GET['a'] ?? '-', ' ', $_SERVER['REQUEST_METHOD'];"}, workers=1)
     r = get(port, "/index.php?a=1")
     assert (r.status, r.body) == (200, b"hello 1 GET"), r
     assert get(port, "/").body == b"hello - GET"
@@ -34,3 +41,181 @@ def test_hello(run):
         for n in range(20):
             assert c.ask(f"/?a={n}").body == f"hello {n} GET".encode()
     assert proxy.metrics().sum("lastack_connections_opened_total") == 1
+
+
+SLEEP = "usleep(1000 * (int)($_GET['ms'] ?? random_int(1, 20))); echo 'ok ', $_GET['t'] ?? '';"
+# Counts how often each POST was run, by its token: a line each, appended in one write.
+COUNT = "file_put_contents(__DIR__ . '/count', $_GET['t'] . \"\\n\", FILE_APPEND | LOCK_EX); usleep(2000); echo 'ok';"
+
+
+def spread(fpm):
+    """How many connections FPM has now, as the kernel counts them on its side, the listener aside."""
+    if fpm.port:
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        return sum(row[1].endswith(f":{fpm.port:04X}") and row[3] in ("01", "08") for row in rows)
+    with open("/proc/net/unix") as f:
+        return sum(line.rstrip().endswith(fpm.path) for line in f) - 1
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+def test_an_exact_cap_below_the_children(run, tcp):
+    """Eight children, seven places, 400 short clients on 4 workers: all are served, and FPM never has anybody in its queue (which it
+    can only tell of TCP)."""
+    fpm, proxy, port, _ = php(run, {"index": SLEEP}, fpm={"port": free_port() if tcp else None}, workers=4,
+                              queue={"length": 2000, "timeout": "60s"})
+    load = run.load(port, clients=400, requests=scale(3000, 50000), path="/index.php?t={token}", no_token=True)
+    most = 0
+    while load.running():
+        most = max(most, spread(fpm))
+        time.sleep(0.005)
+    clean(load.result())
+    assert 4 <= most <= 7, most
+    status = fpm.status()
+    assert status["max listen queue"] == 0 and status["max children reached"] == 0, status
+    m = proxy.metrics()
+    assert m.sum("lastack_connections_opened_total") <= 14, m.by("lastack_connections_closed_total", "reason")
+    assert m.sum("lastack_connections_closed_total", by="proxy") == 0
+
+
+def test_nginx_lets_clients_wait_in_fpms_queue(run):
+    """The same load through nginx with keepalive 7 on 2 workers, so that the test above proves something: its connections to FPM have
+    no cap, and idle ones of one worker hold children that the other one's requests wait for."""
+    fpm = run.own(servers.PhpFpm(run.directory, port=free_port()))
+    nginx = run.own(servers.nginx_fastcgi(run.directory, fpm, site(run, index=SLEEP), keepalive=7))
+    load = run.load(nginx.port, clients=400, duration_ms=scale(3000, 20000), path="/index.php?t={token}", no_token=True,
+                    timeout_ms=3000, grace_ms=1000)
+    most = 0
+    while load.running():
+        most = max(most, spread(fpm))
+        time.sleep(0.02)
+    load.result()
+    assert most > 7, "nginx kept to the cap: this load shows nothing"
+
+
+@pytest.mark.parametrize("how", ["max_requests", "reload", "kill"])
+def test_workers_that_end_under_load(run, how):
+    """No GET fails; no POST is run twice."""
+    fpm, proxy, port, root = php(run, {"index": SLEEP, "count": COUNT}, fpm={"max_requests": 50 if how == "max_requests" else 0},
+                                 queue={"length": 2000, "timeout": "60s"}, passive={"failures": 0})
+    gets = run.load(port, clients=30, duration_ms=600000, path="/index.php?ms=2", no_token=True)
+    posts = run.load(port, clients=10, duration_ms=600000, method="POST", body=100, path="/count.php?t={token}", no_token=True)
+    counted = os.path.join(root, "count")
+
+    def done(more):
+        start = len(open(counted).read().splitlines()) if os.path.exists(counted) else 0
+        until(lambda: os.path.exists(counted) and len(open(counted).read().splitlines()) >= start + more, 60, "POSTs that were run")
+    for _ in range(scale(3, 20)):
+        done(150)
+        if how == "reload":
+            fpm.signal(signal.SIGUSR2)
+        elif how == "kill":
+            for child in fpm.children()[:3]:
+                os.kill(child, signal.SIGKILL)
+    done(150)
+    after_gets, after_posts = gets.stop(), posts.stop()
+    if how == "kill":  # what was being run when its worker was killed is lost: at most what was in flight each time
+        lost = after_gets["status_5xx"] + after_gets["truncated"]
+        assert lost <= 3 * scale(3, 20), (lost, after_gets["first_failure"])
+    else:
+        clean(after_gets)
+    lines = open(counted).read().splitlines()
+    assert len(lines) == len(set(lines)), "a POST was run twice"
+    bad = {k: after_posts[k] for k in FAILURES if after_posts[k] and k != "status_5xx"}
+    assert not bad, (bad, after_posts["first_failure"])
+    # What was in flight when its worker ended may have been run: it is not sent again, and its client is told.
+    assert after_posts["status_5xx"] <= len(lines) // 10, after_posts["status"]
+    assert after_gets["status_2xx"] > 100
+
+
+def test_a_short_backlog_and_many_clients(run):
+    """A Unix socket with a backlog of 8: connect() answers EAGAIN where nginx gives up with a 502."""
+    fpm, proxy, port, root = php(run, {"index": SLEEP}, fpm={"backlog": 8, "children": 16}, pool={"max": 15},
+                                 queue={"length": 2000, "timeout": "60s"})
+    clean(run.load(port, clients=500, requests=scale(3000, 20000), path="/index.php?ms=5", no_token=True, timeout_ms=60000).result())
+    nginx = run.own(servers.nginx_fastcgi(run.directory, fpm, root))
+    twin = run.load(nginx.port, clients=500, requests=1500, path="/index.php?ms=5", no_token=True).result()
+    assert twin["status_5xx"] > 0 and "11: Resource temporarily unavailable" in nginx.errors(), "this load shows nothing"
+
+
+def test_a_pool_that_is_larger_than_fpm(run):
+    """Two children, four places: connections that no child accepts. It is said what is wrong."""
+    fpm, proxy, port, _ = php(run, {"index": SLEEP}, fpm={"children": 2}, pool={"max": 4}, timeouts={"response": "2s"})
+    run.load(port, clients=4, requests=4, path="/index.php?ms=500", no_token=True).result()
+    assert "pm.max_children" in proxy.log()
+
+
+def test_large_bodies(run):
+    """Up and down, through files where memory does not do; nothing is lost or changed."""
+    size = scale(16, 100) << 20
+    _, proxy, port, root = php(run, {
+        "up": "$h = hash_init('sha256'); $in = fopen('php://input', 'rb'); $n = 0;\n"
+              "while (($s = fread($in, 65536)) != '') { hash_update($h, $s); $n += strlen($s); }\n"
+              "echo $n, ' ', hash_final($h), ' ', $_SERVER['CONTENT_LENGTH'];",
+        "down": "$s = str_repeat(pack('N*', ...range(0, 16383)), 1); for ($i = 0; $i < $_GET['n']; $i++) echo $s;",
+        "form": "echo hash_file('sha256', $_FILES['f']['tmp_name']), ' ', $_POST['a'];"})
+    data = os.urandom(1 << 20) * (size >> 20)
+    digest = hashlib.sha256(data).hexdigest()
+    assert get(port, "/up.php", "POST", body=data, timeout=120).body.decode() == f"{size} {digest} {size}"
+    chunked = get(port, "/up.php", "POST", "Transfer-Encoding: chunked\r\n", chunks(data[:3 << 20]), timeout=120)
+    assert chunked.body.decode() == f"{3 << 20} {hashlib.sha256(data[:3 << 20]).hexdigest()} {3 << 20}"
+    block = struct.pack("!16384I", *range(16384))
+    r = get(port, f"/down.php?n={size >> 16}", timeout=120)
+    assert r.body == block * (size >> 16)
+    with Client(port, receive_buffer=4096, timeout=120) as slow:  # php is not held by a client that does not read
+        slow.send(request(f"/down.php?n={size >> 16}"))
+        until(lambda: proxy.metrics().sum("lastack_connections", state="busy") == 0 and
+              proxy.metrics().sum("lastack_connections", state="idle") > 0, 60, "php to be free")
+        assert slow.final().body == block * (size >> 16)
+    form = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nfield\r\n--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    r = get(port, "/form.php", "POST", "Content-Type: multipart/form-data; boundary=x\r\n", form + data + b"\r\n--x--\r\n", timeout=120)
+    assert r.body.decode() == f"{digest} field"
+    assert proxy.process.rss() < 300 << 20
+
+
+def test_what_a_script_flushes_arrives_as_it_is_printed(run):
+    """Each line waits until the one before has been read by the client: it says so over a file."""
+    _, _, port, root = php(run, {"tick": "while (ob_get_level()) ob_end_flush();\nfor ($i = 0; $i < 10; $i++) {\n"
+                                         "  echo \"tick $i\\n\"; flush();\n  for ($k = 0; !file_exists(__DIR__ . \"/seen$i\"); $k++) {\n"
+                                         "    if ($k > 6000) { echo 'late'; exit; } usleep(5000); clearstatcache(); }\n}\necho 'end';"})
+    with Client(port, timeout=30) as c:
+        c.send(request("/tick.php"))
+        assert b"chunked" in c.head()
+        for n in range(10):
+            assert c.exactly(int(c.until(b"\r\n"), 16)) == f"tick {n}\n".encode()
+            c.exactly(2)
+            open(os.path.join(root, f"seen{n}"), "w").close()
+        body, _ = c.chunked()
+        assert body == b"end"
+
+
+def test_scripts_that_misbehave(run):
+    fpm, proxy, port, root = php(run, {
+        "fatal": "echo 'before '; flush(); nothing_of_that_name();",
+        "early": "nothing_of_that_name();",
+        "segv": "echo str_repeat('x', 100000); flush(); posix_kill(getmypid(), 9); sleep(5);",
+        "gone": "posix_kill(getmypid(), 9); sleep(5);",
+        "noise": "for ($i = 0; $i < $_GET['n']; $i++) error_log(\"noise $i \" . str_repeat('e', 1000)); echo 'ok';",
+        "finish": "echo 'done'; fastcgi_finish_request(); usleep(1500000); file_put_contents(__DIR__ . '/finished', 'x');",
+        "index": "echo 'fine';"}, pool={"max": 2})
+    assert get(port, "/early.php").status == 500
+    assert "nothing_of_that_name" in proxy.log()
+    r = get(port, "/fatal.php")
+    assert (r.status, r.body) == (200, b"before ")
+    with Client(port) as c:
+        c.send(request("/segv.php"))
+        with pytest.raises((Gone, ConnectionError)):
+            c.final()
+    assert get(port, "/gone.php", "POST", body=b"x").status == 502
+    assert get(port, "/index.php").body == b"fine"
+    before = len(proxy.log())
+    assert get(port, f"/noise.php?n={scale(2000, 10000)}", timeout=60).body == b"ok"
+    assert "noise 0 " in proxy.log() and len(proxy.log()) - before < 80000
+    assert get(port, "/finish.php").body == b"done"
+    assert not os.path.exists(os.path.join(root, "finished")), "the answer came after the work"
+    for _ in range(3):
+        assert get(port, "/index.php").body == b"fine"
+    until(lambda: os.path.exists(os.path.join(root, "finished")), 10, "the work after the answer")
+    until(lambda: len(proxy.access()) >= 10, 5, "log lines")
+    errors = {line["target"]: line["error"] for line in proxy.access() if line.get("error")}
+    assert errors.pop("/gone.php") in ("server_closed", "server_reset") and errors == {"/segv.php": "response_incomplete"}, errors
