@@ -142,6 +142,14 @@ struct la_upstream_stats {
     _Atomic uint64_t retry_race, retry_connect;
 };
 
+/* ---- what the application says of itself (php-fpm's status page); written by worker 0 ---- */
+
+struct la_app_status {
+    _Atomic uint64_t sampled_ns; /* 0: never */
+    _Atomic int64_t active, idle, total, listen_queue, max_listen_queue;
+    _Atomic uint64_t accepted, max_children_reached, slow;
+};
+
 /* ---- shared objects ---- */
 
 /* One worker's public side of a queue or of a pool. Written by that worker; a slot may be claimed (set to 0) by another. */
@@ -172,6 +180,7 @@ struct la_server {
     _Atomic uint32_t quiet;                   /* looks in a row at idle connections that found nothing; see dispatch.c */
     struct la_reuse_clock clock;
     struct la_health health;
+    struct la_app_status app;
     struct la_ledger *ledger; /* NULL for Unix sockets */
     struct la_tls *tls;       /* referenced; NULL: plain. Part of what makes two servers different, as is send_proxy */
     struct la_tls_slot *tls_slot;

@@ -389,6 +389,56 @@ static void server_handshakes(struct page *p, const struct la_conf_upstream *con
             count(p, LABELS(SERVER_LABELS(s), {"result", handshake_ends[e]}), la_sum_handshakes(s, e));
 }
 
+static void app_processes(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    (void)conf;
+    if (atomic_load(&s->app.sampled_ns) == 0)
+        return;
+    gauge(p, LABELS(SERVER_LABELS(s), {"state", "active"}), atomic_load(&s->app.active));
+    gauge(p, LABELS(SERVER_LABELS(s), {"state", "idle"}), atomic_load(&s->app.idle));
+}
+
+#define APP_METRIC(name, write, field)                                                                           \
+    static void name(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)             \
+    {                                                                                                            \
+        (void)conf;                                                                                              \
+        if (atomic_load(&s->app.sampled_ns))                                                                     \
+            write(p, LABELS(SERVER_LABELS(s)), atomic_load(&s->app.field));                                      \
+    }
+APP_METRIC(app_queue, gauge, listen_queue)
+APP_METRIC(app_max_queue, gauge, max_listen_queue)
+APP_METRIC(app_accepted, count, accepted)
+APP_METRIC(app_reached, count, max_children_reached)
+APP_METRIC(app_slow, count, slow)
+
+/* Only where a status page has been read: most configurations have none. */
+static bool any_app(const struct page *p)
+{
+    for (unsigned i = 0; i < la_admin_plans(p->s); i++)
+        for (unsigned k = 0; k < plan_at(p, i)->servers; k++)
+            if (atomic_load(&plan_at(p, i)->server[k]->app.sampled_ns))
+                return true;
+    return false;
+}
+
+static void apps(struct page *p)
+{
+    if (!any_app(p))
+        return;
+    family(p, "lastack_fpm_processes", "gauge", "php-fpm's workers as its status page counts them.");
+    each_server(p, app_processes);
+    family(p, "lastack_fpm_listen_queue", "gauge", "Connections that wait for a worker of php-fpm.");
+    each_server(p, app_queue);
+    family(p, "lastack_fpm_max_listen_queue", "gauge", "The most that ever waited.");
+    each_server(p, app_max_queue);
+    family(p, "lastack_fpm_accepted_total", "counter", "Requests php-fpm has accepted.");
+    each_server(p, app_accepted);
+    family(p, "lastack_fpm_max_children_reached_total", "counter", "Times pm.max_children kept php-fpm from another worker.");
+    each_server(p, app_reached);
+    family(p, "lastack_fpm_slow_requests_total", "counter", "Requests over request_slowlog_timeout.");
+    each_server(p, app_slow);
+}
+
 static void servers(struct page *p)
 {
     family(p, "lastack_connections", "gauge", "Connections to servers, by state.");
@@ -411,6 +461,7 @@ static void servers(struct page *p)
     each_server(p, dial_failures);
     family(p, "lastack_server_handshakes_total", "counter", "TLS handshakes with servers, by their end.");
     each_server(p, server_handshakes);
+    apps(p);
 }
 
 /* ---- what comes before a client's first request ---- */

@@ -95,8 +95,7 @@ static bool matches(struct la_slice s, const char *form, unsigned v[256])
 
 bool la_http_date_read(struct la_slice s, int64_t *t)
 {
-    static const char *const forms[] = {"A, dd N yyyy hh:mm:ss GMT", "A N Dd hh:mm:ss yyyy",
-                                        ", dd-N-yy hh:mm:ss GMT"};
+    static const char *const forms[] = {"A, dd N yyyy hh:mm:ss GMT", "A N Dd hh:mm:ss yyyy", ", dd-N-yy hh:mm:ss GMT"};
     static const unsigned char length[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     const char *comma = s.n ? memchr(s.p, ',', s.n) : NULL; /* RFC 850 has the day's full name before it */
     for (size_t i = 0; i < la_count(forms); i++) {

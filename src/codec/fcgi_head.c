@@ -44,8 +44,7 @@ static enum la_err find_status(struct la_http_head *head)
 {
     bool found = false;
     for (size_t i = 0; i < head->headers; i++) {
-        if (head->header[i].field != LA_FIELD_OTHER ||
-            !la_slice_ieq(la_http_name(head, i), LA_SLICE("status")))
+        if (head->header[i].field != LA_FIELD_OTHER || !la_slice_ieq(la_http_name(head, i), LA_SLICE("status")))
             continue;
         if (found || !read_status(head, la_http_value(head, i)))
             return LA_RESPONSE_BAD;
@@ -69,8 +68,8 @@ static void judge_body(struct la_http_head *head, enum la_http_method method)
     }
 }
 
-enum la_err la_cgi_parse_head(struct la_http_head *head, const char *p, size_t n,
-                              const struct la_http_limits *limits, enum la_http_method method)
+enum la_err la_cgi_parse_head(struct la_http_head *head, const char *p, size_t n, const struct la_http_limits *limits,
+                              enum la_http_method method)
 {
     memset(head, 0, offsetof(struct la_http_head, header));
     head->base = p;

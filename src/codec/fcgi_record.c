@@ -140,8 +140,7 @@ static bool open_record(struct la_fcgi_reader *r)
 }
 
 /* A piece of the content of the present record. */
-static enum la_fcgi_event take(struct la_fcgi_reader *r, struct la_slice content_piece,
-                               struct la_slice *piece)
+static enum la_fcgi_event take(struct la_fcgi_reader *r, struct la_slice content_piece, struct la_slice *piece)
 {
     switch (r->type) {
     case LA_FCGI_STDOUT: *piece = content_piece; return LA_FCGI_OUT;
@@ -185,8 +184,7 @@ size_t la_fcgi_read(struct la_fcgi_reader *r, const char *p, size_t n, enum la_f
             }
         }
         if (r->type == LA_FCGI_END && r->have == 0 && r->left == 0 && r->padding == 0) {
-            *event = r->end[4] == 0 ? LA_FCGI_OVER
-                                    : bad(r); /* protocolStatus: overloaded, or it does not understand */
+            *event = r->end[4] == 0 ? LA_FCGI_OVER : bad(r); /* protocolStatus: overloaded, or it does not understand */
             r->over = true;
             return at;
         }

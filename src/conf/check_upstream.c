@@ -153,7 +153,8 @@ static void check_times(struct la_conf *c, struct la_report *r, const struct la_
                          "%s is longer than the interval (%s)",
                          la_value_duration_text(a, u->health.timeout_ms),
                          la_value_duration_text(a, u->health.interval_ms));
-    if (u->health.path == NULL && la_marks_find(c->own, la_path(c, "upstreams.%s.health", u->name)) &&
+    if (u->health.path == NULL && u->fastcgi.status_path == NULL &&
+        la_marks_find(c->own, la_path(c, "upstreams.%s.health", u->name)) &&
         la_marks_find(c->own, la_path(c, "upstreams.%s.health.path", u->name)) == NULL)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.health", u->name),
                          "without a path there are no active checks");

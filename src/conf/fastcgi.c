@@ -78,8 +78,8 @@ static void check_variables(struct la_conf *c, struct la_report *r, const char *
         if (*s.p == '$' && la_variable_find(s, &n, &field) == LA_VARIABLE_NONE) {
             struct la_slice name = la_slice(s.p + 1, n - 1);
             const char *near = la_value_nearest(name, variable_names, la_count(variable_names));
-            la_conf_complain(c, r, false, path, "there is no variable \"%.*s\"%s%s%s", (int)la_min64(n, 64),
-                             s.p, near ? ", did you mean \"$" : "", near ? near : "", near ? "\"?" : "");
+            la_conf_complain(c, r, false, path, "there is no variable \"%.*s\"%s%s%s", (int)la_min64(n, 64), s.p,
+                             near ? ", did you mean \"$" : "", near ? near : "", near ? "\"?" : "");
         }
         s = la_slice(s.p + n, s.n - n);
     }
@@ -92,8 +92,8 @@ static void check_paths(struct la_conf *c, struct la_report *r, const struct la_
         const char *path = la_path(c, "upstreams.%s.fastcgi.try[%zu]", u->name, i);
         check_variables(c, r, path, f->tried[i]);
         if (f->tried[i] && i + 1 < f->tries && (f->tried[i][0] == '=' || strchr(f->tried[i], '?')))
-            la_conf_complain(c, r, false, path,
-                             "only the last one can be \"%s\": nothing after it is ever tried", f->tried[i]);
+            la_conf_complain(c, r, false, path, "only the last one can be \"%s\": nothing after it is ever tried",
+                             f->tried[i]);
     }
     for (size_t i = 0; i < f->params; i++)
         check_variables(c, r, la_path(c, "upstreams.%s.fastcgi.params.%s", u->name, f->param[i].name),

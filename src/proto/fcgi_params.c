@@ -15,10 +15,9 @@ struct field {
 /* Written by the framing code, from elsewhere, or by nobody. */
 static bool is_special(uint8_t field)
 {
-    return field == LA_FIELD_CONTENT_LENGTH || field == LA_FIELD_TRANSFER_ENCODING ||
-           field == LA_FIELD_CONNECTION || field == LA_FIELD_HOST || field == LA_FIELD_EXPECT ||
-           field == LA_FIELD_UPGRADE || field == LA_FIELD_CONTENT_TYPE || field == LA_FIELD_TE ||
-           field == LA_FIELD_TRAILER;
+    return field == LA_FIELD_CONTENT_LENGTH || field == LA_FIELD_TRANSFER_ENCODING || field == LA_FIELD_CONNECTION ||
+           field == LA_FIELD_HOST || field == LA_FIELD_EXPECT || field == LA_FIELD_UPGRADE ||
+           field == LA_FIELD_CONTENT_TYPE || field == LA_FIELD_TE || field == LA_FIELD_TRAILER;
 }
 
 static bool is_clean(struct la_slice name)

@@ -35,8 +35,8 @@ static void log_line(struct la_call *c, struct la_slice line)
     }
     c->fcgi.err_lines++;
     const struct la_outlet *o = c->conn->outlet;
-    la_log_warn("script's stderr, upstream %s, server %s: %.*s", o->branch->shared->name,
-                o->pool.server->label, (int)la_min64(line.n, LINE_BYTES), line.p);
+    la_log_warn("script's stderr, upstream %s, server %s: %.*s", o->branch->shared->name, o->pool.server->label,
+                (int)la_min64(line.n, LINE_BYTES), line.p);
     if (line.n > LINE_BYTES)
         c->fcgi.err_held += line.n - LINE_BYTES;
 }
@@ -86,10 +86,9 @@ void la_fcgi_stderr_end(struct la_call *c)
         flush(c);
         if (c->fcgi.err_held) {
             const struct la_outlet *o = c->conn->outlet;
-            la_log_limited(
-                LA_LOG_WARN, 1000,
-                "script's stderr, upstream %s, server %s: %llu bytes more of this request held back",
-                o->branch->shared->name, o->pool.server->label, (unsigned long long)c->fcgi.err_held);
+            la_log_limited(LA_LOG_WARN, 1000,
+                           "script's stderr, upstream %s, server %s: %llu bytes more of this request held back",
+                           o->branch->shared->name, o->pool.server->label, (unsigned long long)c->fcgi.err_held);
         }
     }
     c->fcgi.err_held = 0;

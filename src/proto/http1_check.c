@@ -17,6 +17,7 @@
 #include "lastack/check.h"
 
 #include "lastack/call.h"
+#include "lastack/fpm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #define SPREAD_MS 500 /* first checks are spread over this, so that servers are not all asked at once */
 #define AGAIN_MS 100  /* down, and no place or port: when to try again */
 #define BODY_MOST 65536
+#define STATUS_MOST 2048 /* of a status page that is kept */
 
 enum state { WAITING, DIALING, CALLING };
 
@@ -33,7 +35,13 @@ struct checker {
     struct la_checks *home;
     struct la_upstream *shared; /* referenced */
     struct la_server *server;   /* referenced */
-    char *path, *host;
+    const struct la_call_protocol *protocol;
+    char *path, *host;         /* path NULL: only sampled */
+    char *status_path;         /* NULL: not sampled */
+    char *script_root;         /* NULL: no scripts */
+    bool sampling;             /* the check under way asks the status page: no verdict */
+    size_t page_n;
+    char page[STATUS_MOST];
     uint64_t interval_ms, timeout_ms;
     enum state state;
     bool late;     /* the dial outlived its timeout */
@@ -80,7 +88,7 @@ static struct la_outlet *outlet_of(const struct checker *k)
 static void verdict(struct checker *k, bool ok, const char *reason)
 {
     struct la_outlet *o = outlet_of(k);
-    if (k->over || o == NULL || !la_health_checked(&k->server->health, o->branch->conf, ok, now_ns(k)))
+    if (k->sampling || k->over || o == NULL || !la_health_checked(&k->server->health, o->branch->conf, ok, now_ns(k)))
         return;
     if (ok)
         la_log_notice("server %s of upstream %s is up: GET %s: %s", k->server->label, k->shared->name, k->path, reason);
@@ -98,6 +106,8 @@ static void checker_free(struct checker *k)
     la_server_unref(&k->server);
     free(k->path);
     free(k->host);
+    free(k->status_path);
+    free(k->script_root);
     free(k);
 }
 
@@ -165,10 +175,45 @@ static void judge(struct checker *k)
     verdict(k, k->status >= 200 && k->status < 400, text);
 }
 
+static int idle_connections(const struct la_server *s)
+{
+    int n = 0;
+    for (unsigned i = 0; i < s->workers; i++)
+        n += atomic_load(&s->cell[i].idle);
+    return n;
+}
+
+/* The page has come: for the metrics, and for a warning when the pool and php-fpm do not fit together. */
+static void take_sample(struct checker *k)
+{
+    struct la_fpm_status s;
+    struct la_app_status *app = &k->server->app;
+    char text[256];
+    if (k->status != 200 || !la_fpm_status_read(la_slice(k->page, k->page_n), &s)) {
+        la_log_limited(LA_LOG_WARN, 60000, "server %s of upstream %s: %s is not php-fpm's status page (status %d): is it pm.status_path?",
+                       k->server->label, k->shared->name, k->status_path, k->status);
+        return;
+    }
+    atomic_store(&app->active, s.active);
+    atomic_store(&app->idle, s.idle);
+    atomic_store(&app->total, s.total);
+    atomic_store(&app->listen_queue, s.listen_queue);
+    atomic_store(&app->max_listen_queue, s.max_listen_queue);
+    atomic_store(&app->accepted, (uint64_t)s.accepted);
+    atomic_store(&app->max_children_reached, (uint64_t)s.max_children_reached);
+    atomic_store(&app->slow, (uint64_t)s.slow);
+    atomic_store(&app->sampled_ns, now_ns(k));
+    if (la_fpm_judge(&s, atomic_load(&k->server->max), idle_connections(k->server), text, sizeof text))
+        la_log_limited(LA_LOG_WARN, 60000, "server %s of upstream %s: %s", k->server->label, k->shared->name, text);
+}
+
 static void on_body(struct la_call *c, struct la_slice piece)
 {
     struct checker *k = of_call(c);
     k->body += piece.n;
+    size_t keep = la_min64(piece.n, sizeof k->page - k->page_n);
+    memcpy(k->page + k->page_n, piece.p, k->sampling ? keep : 0);
+    k->page_n += k->sampling ? keep : 0;
     if (k->body <= BODY_MOST)
         return;
     judge(k); /* it answers; the rest is not worth reading */
@@ -180,6 +225,8 @@ static void on_end(struct la_call *c, struct la_slice lines)
 {
     (void)lines;
     judge(of_call(c));
+    if (of_call(c)->sampling)
+        take_sample(of_call(c));
     rest(of_call(c));
 }
 
@@ -246,8 +293,23 @@ static void on_deadline(struct la_timer *t)
 
 static struct la_buf *encode(struct checker *k)
 {
-    char address[LA_ADDR_TEXT];
-    struct la_request r = {.method = LA_SLICE("GET"), .target = la_slice_str(k->path)};
+    char address[LA_ADDR_TEXT], file[4096];
+    struct la_slice path = la_slice_str(k->sampling ? k->status_path : k->path);
+    const char *query = memchr(path.p, '?', path.n);
+    struct la_slice name = la_slice(path.p, query ? (size_t)(query - path.p) : path.n);
+    int file_n = snprintf(file, sizeof file, "%s%.*s", k->script_root ? k->script_root : "", (int)name.n, name.p);
+    const struct la_extra params[] = {
+        {LA_SLICE("SCRIPT_FILENAME"), la_slice(file, la_min64((size_t)file_n, sizeof file - 1))},
+        {LA_SLICE("SCRIPT_NAME"), name},
+        {LA_SLICE("QUERY_STRING"), k->sampling ? LA_SLICE("json") : la_slice(path.p + path.n - (query ? path.n - name.n - 1 : 0),
+                                                                           query ? path.n - name.n - 1 : 0)},
+        {LA_SLICE("REQUEST_METHOD"), LA_SLICE("GET")},
+        {LA_SLICE("REQUEST_URI"), path},
+        {LA_SLICE("SERVER_PROTOCOL"), LA_SLICE("HTTP/1.1")},
+        {LA_SLICE("GATEWAY_INTERFACE"), LA_SLICE("CGI/1.1")},
+        {LA_SLICE("REMOTE_ADDR"), LA_SLICE("127.0.0.1")},
+    };
+    struct la_request r = {.method = LA_SLICE("GET"), .target = path, .param = params, .params = la_count(params)};
     if (k->host)
         r.host = la_slice_str(k->host);
     else if (la_addr_family(&k->server->addr) == AF_UNIX)
@@ -256,7 +318,7 @@ static struct la_buf *encode(struct checker *k)
         r.host = la_slice_str(la_addr_text(&k->server->addr, address));
     la_fields_add(&r.fields, LA_SLICE("User-Agent"), LA_SLICE("lastack health check"));
     enum la_err e;
-    return la_http1_call_protocol.encode(k->home->env, &r, &e);
+    return k->protocol->encode(k->home->env, &r, &e);
 }
 
 /* A dial begun by start has ended: c is busy and ours, or NULL. */
@@ -266,14 +328,15 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     if (c && !k->late && !k->over && (k->encoded = encode(k)) != NULL) {
         k->state = CALLING;
         k->status = 0;
-        k->body = 0;
-        la_call_init(&k->call, k->home->env, &events, &la_http1_call_protocol);
+        k->body = k->page_n = 0;
+        la_call_init(&k->call, k->home->env, &events, k->protocol);
         k->call.encoded = k->encoded;
         k->call.method = LA_METHOD_GET;
         k->call.body = LA_BODY_NONE;
         k->call.send_ms = k->call.response_ms = k->timeout_ms;
         k->call.read_max = LA_SCRATCH_BYTES;
-        la_pool_mark(&c->outlet->pool, &c->item);
+        if (!k->sampling) /* a sample is not worth a connection */
+            la_pool_mark(&c->outlet->pool, &c->item);
         la_call_begin(&k->call, c);
         return; /* k may be gone */
     }
@@ -295,7 +358,7 @@ static void start(struct checker *k, struct la_outlet *o)
         return;
     la_timer_stop(&k->deadline);
     k->state = WAITING;
-    if (!la_health_up(&k->server->health))
+    if (!la_health_up(&k->server->health) || k->sampling)
         la_timer_set(&k->next, la_min64(AGAIN_MS, k->interval_ms));
 }
 
@@ -312,9 +375,11 @@ static void on_next(struct la_timer *t)
     }
     if (k->state != WAITING) /* a timeout as long as the interval: its end is near */
         return;
+    /* Where both are wanted they take turns. */
+    k->sampling = k->status_path && (k->path == NULL || !k->sampling);
     struct la_health *h = &k->server->health;
     uint64_t last = atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed);
-    if (last && la_health_up(h) && now_ns(k) < last + k->interval_ms * MS)
+    if (!k->sampling && last && la_health_up(h) && now_ns(k) < last + k->interval_ms * MS)
         verdict(k, true, "a response"); /* as good as a check: failures before it are no streak */
     else
         start(k, o);
@@ -351,10 +416,16 @@ static struct checker *checker_for(struct la_checks *all, struct la_upstream *sh
 
 static void configure(struct checker *k, const struct la_conf_upstream *conf)
 {
-    bool is_new = k->path == NULL, sooner = conf->health.interval_ms != k->interval_ms;
+    bool is_new = k->protocol == NULL, sooner = conf->health.interval_ms != k->interval_ms;
     free(k->path);
     free(k->host);
-    k->path = la_xstrdup(conf->health.path);
+    free(k->status_path);
+    free(k->script_root);
+    k->protocol = la_call_protocol_find(conf->protocol);
+    k->path = conf->health.path ? la_xstrdup(conf->health.path) : NULL;
+    k->status_path = conf->fastcgi.status_path ? la_xstrdup(conf->fastcgi.status_path) : NULL;
+    const char *root = conf->fastcgi.script_root ? conf->fastcgi.script_root : conf->fastcgi.root;
+    k->script_root = root ? la_xstrdup(root) : NULL;
     k->host = conf->health.host ? la_xstrdup(conf->health.host) : NULL;
     k->interval_ms = conf->health.interval_ms;
     k->timeout_ms = conf->health.timeout_ms;
@@ -391,7 +462,8 @@ static void drop_absent(struct la_checks *all)
 void la_checks_apply(struct la_checks *all, const struct la_upstream_plan *plan, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (plan[i].conf->health.path == NULL || la_call_protocol_find(plan[i].conf->protocol) != &la_http1_call_protocol)
+        const struct la_conf_upstream *conf = plan[i].conf;
+        if ((conf->health.path == NULL && conf->fastcgi.status_path == NULL) || la_call_protocol_find(conf->protocol) == NULL)
             continue;
         for (unsigned s = 0; s < plan[i].servers; s++)
             configure(checker_for(all, plan[i].shared, plan[i].server[s]), plan[i].conf);

@@ -164,6 +164,8 @@ void la_exchange_over(struct la_exchange *x)
         la_spool_free(&x->body);
     if (x->file)
         la_static_free(&x->file);
+    if (x->wants)
+        la_wants_free(&x->wants, x->proxy->env.bounds);
     if (x->branch)
         la_branch_drop(x->branch);
     la_exchange_free(x);
@@ -330,6 +332,9 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
         enum la_err e = la_site_find(&x->conf->fastcgi, head->target, x->proxy->site);
         if (e != LA_OK || x->proxy->site->kind != LA_SITE_SCRIPT)
             return e;
+        if ((x->conf->fastcgi.internals || x->conf->fastcgi.sendfiles) &&
+            (x->wants = la_wants_new(head, x->proxy->env.bounds)) == NULL)
+            return LA_MEMORY;
     }
     return la_request_make(x, head, hit.route);
 }

@@ -71,6 +71,9 @@ struct la_exchange {
     uint64_t body_in, body_out;
     uint64_t drained;       /* of a response whose client has left */
     struct la_static *file; /* a file that is the answer */
+    struct la_wants *wants; /* kept for a script that may name a file */
+    bool accel;             /* it did: what it printed itself is dropped */
+    enum la_err accel_error;
 };
 
 struct la_exchange *la_exchange_of_turn(struct la_turn *t);

@@ -17,11 +17,10 @@ static struct entry *table;
 static size_t entries;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static const char builtin[] =
-    "text/html html htm\ntext/css css\ntext/javascript js mjs\napplication/json json map\n"
-    "image/png png\nimage/jpeg jpg jpeg\nimage/gif gif\nimage/svg+xml svg\nimage/webp webp\n"
-    "image/vnd.microsoft.icon ico\nfont/woff woff\nfont/woff2 woff2\ntext/plain txt\n"
-    "application/pdf pdf\napplication/xml xml\napplication/wasm wasm\nvideo/mp4 mp4\n";
+static const char builtin[] = "text/html html htm\ntext/css css\ntext/javascript js mjs\napplication/json json map\n"
+                              "image/png png\nimage/jpeg jpg jpeg\nimage/gif gif\nimage/svg+xml svg\nimage/webp webp\n"
+                              "image/vnd.microsoft.icon ico\nfont/woff woff\nfont/woff2 woff2\ntext/plain txt\n"
+                              "application/pdf pdf\napplication/xml xml\napplication/wasm wasm\nvideo/mp4 mp4\n";
 
 static int compare(const void *a, const void *b)
 {

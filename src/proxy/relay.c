@@ -8,6 +8,8 @@
  * left: a response that is under way is read off when that is cheap, else its connection is reset. One
  * thread. */
 #include "exchange.h"
+#include "accel.h"
+#include "static.h"
 
 static struct la_exchange *of_call(struct la_call *c)
 {
@@ -103,6 +105,17 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
         return;
     }
     x->state = LA_X_RELAYING;
+    if (x->conf->fastcgi.root) {
+        int fd;
+        x->accel_error = la_accel_find(x, h, &fd);
+        x->accel = x->accel_error != LA_OK || fd >= 0;
+        if (fd >= 0)
+            la_static_instead(x, h, fd);
+        if (la_accel_unbuffered(h))
+            x->turn.spool_conf.file_bytes = 0;
+        if (x->accel)
+            return; /* an error is told when the script has ended */
+    }
     la_response_from_head(x, h);
     la_turn_respond(&x->turn, x->proxy->response);
 }
@@ -117,7 +130,8 @@ static void on_piece(struct la_call *c, struct la_slice piece)
             la_relay_abandon(x, LA_CLOSE_ABORTED);
         return;
     }
-    la_turn_send(&x->turn, piece);
+    if (!x->accel)
+        la_turn_send(&x->turn, piece);
 }
 
 static void on_flush(struct la_call *c)
@@ -149,7 +163,12 @@ static void on_end(struct la_call *c, struct la_slice lines)
         return;
     }
     x->state = LA_X_ENDING;
-    la_turn_end(&x->turn, lines);
+    if (x->accel_error)
+        la_exchange_fail(x, x->accel_error);
+    else if (x->accel)
+        la_static_go(x);
+    else
+        la_turn_end(&x->turn, lines);
 }
 
 static void on_upgraded(struct la_call *c, const struct la_http_head *h, struct la_slice early)

@@ -1,6 +1,7 @@
 /* response.c: the response as the client gets it: the server's fields less what belongs to one hop, plus Via; and the
  * responses of our own, with their RFC 9209 Proxy-Status. */
 #include "exchange.h"
+#include "accel.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -26,7 +27,8 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
     r->reason = h->reason;
     r->fields.head = h;
     for (size_t i = 0; i < h->headers; i++) /* what servers say of themselves in our name is not passed on */
-        if (h->header[i].field == LA_FIELD_PROXY_STATUS)
+        if (h->header[i].field == LA_FIELD_PROXY_STATUS ||
+            (h->header[i].field == LA_FIELD_OTHER && la_accel_is_ours(&x->conf->fastcgi, la_http_name(h, i))))
             la_fields_drop(&r->fields, i);
     la_pin_strip(x, h, &r->fields);
     la_fields_add(&r->fields, LA_SLICE("Via"), la_via(h->minor));

@@ -78,8 +78,7 @@ static struct la_slice header(const struct la_script *s, struct la_slice name)
     for (size_t i = 0; i < s->head->headers; i++) {
         struct la_slice n = la_http_name(s->head, i);
         size_t k = 0;
-        while (n.n == name.n && k < n.n &&
-               (n.p[k] == '-' ? name.p[k] == '_' : (n.p[k] | 0x20) == (name.p[k] | 0x20)))
+        while (n.n == name.n && k < n.n && (n.p[k] == '-' ? name.p[k] == '_' : (n.p[k] | 0x20) == (name.p[k] | 0x20)))
             k++;
         if (n.n == name.n && k == n.n)
             return la_http_value(s->head, i);

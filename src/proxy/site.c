@@ -27,7 +27,7 @@ static unsigned hex(char c)
 }
 
 /* Normalized, decoded, slashes merged. */
-static enum la_err decode(struct la_slice target, struct la_site_hit *hit)
+enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit)
 {
     char normal[3 * LA_SITE_PATH];
     size_t n = la_http_normalize_path(target, normal, sizeof normal), at = 0;
@@ -314,7 +314,7 @@ enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target
 {
     hit->kind = LA_SITE_NONE;
     hit->fd = -1;
-    enum la_err e = decode(target, hit);
+    enum la_err e = la_site_decode(target, hit);
     if (e != LA_OK)
         return e;
     if (la_site_has_dot_file(hit->path))

@@ -26,6 +26,8 @@ struct la_site_hit {
 
 /* Looks up what a target is. LA_OK, or what is to be answered. */
 enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit);
+/* hit->path: the target's path, normalized, decoded, slashes merged; without control characters. */
+enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit);
 /* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
 int la_site_open(const char *root, bool follow_symlinks, const char *path);
 bool la_site_has_dot_file(struct la_slice path);

@@ -127,14 +127,37 @@ void la_static_on_room(struct la_exchange *x)
 
 /* ---- what is asked ---- */
 
-static bool find(const struct la_http_head *head, const char *name, struct la_slice *value)
+void la_static_wants(const struct la_http_head *head, struct la_wants *w)
 {
+    const struct {
+        const char *name;
+        struct la_slice *at;
+    } fields[] = {{"if-match", &w->if_match},
+                  {"if-unmodified-since", &w->if_unmodified},
+                  {"if-none-match", &w->if_none_match},
+                  {"if-modified-since", &w->if_modified},
+                  {"range", &w->range},
+                  {"if-range", &w->if_range}};
+    memset(w, 0, sizeof *w);
     for (size_t i = 0; i < head->headers; i++)
-        if (la_slice_ieq(la_http_name(head, i), la_slice_str(name))) {
-            *value = la_http_value(head, i);
-            return true;
-        }
-    return false;
+        for (size_t k = 0; head->header[i].field == LA_FIELD_OTHER && k < la_count(fields); k++)
+            if (fields[k].at->p == NULL && la_slice_ieq(la_http_name(head, i), la_slice_str(fields[k].name)))
+                *fields[k].at = la_http_value(head, i);
+}
+
+struct la_wants *la_wants_new(const struct la_http_head *head, struct la_bounds *b)
+{
+    struct la_wants *w = la_bounds_take_memory(b, sizeof *w) ? malloc(sizeof *w) : NULL;
+    if (w)
+        la_static_wants(head, w);
+    return w;
+}
+
+void la_wants_free(struct la_wants **wp, struct la_bounds *b)
+{
+    la_bounds_give_memory(b, sizeof **wp);
+    free(*wp);
+    *wp = NULL;
 }
 
 struct validators {
@@ -144,34 +167,32 @@ struct validators {
 };
 
 /* RFC 9110 13.2.2. 0: go on; 304 or 412. */
-static int judge(const struct la_http_head *head, const struct validators *v)
+static int judge(const struct la_wants *w, const struct validators *v)
 {
-    struct la_slice value;
     int64_t t;
-    if (find(head, "if-match", &value)) {
-        if (!la_http_etag_in(value, v->etag, false))
+    if (w->if_match.p) {
+        if (!la_http_etag_in(w->if_match, v->etag, false))
             return 412;
-    } else if (find(head, "if-unmodified-since", &value) && la_http_date_read(value, &t) && v->modified > t) {
+    } else if (w->if_unmodified.p && la_http_date_read(w->if_unmodified, &t) && v->modified > t) {
         return 412;
     }
-    if (find(head, "if-none-match", &value))
-        return la_http_etag_in(value, v->etag, true) ? 304 : 0;
-    if (find(head, "if-modified-since", &value) && la_http_date_read(value, &t) && v->modified <= t)
+    if (w->if_none_match.p)
+        return la_http_etag_in(w->if_none_match, v->etag, true) ? 304 : 0;
+    if (w->if_modified.p && la_http_date_read(w->if_modified, &t) && v->modified <= t)
         return 304;
     return 0;
 }
 
-static enum la_http_range range(const struct la_http_head *head, const struct validators *v, uint64_t size,
-                                uint64_t *from, uint64_t *to)
+static enum la_http_range range(const struct la_wants *w, enum la_http_method method, const struct validators *v,
+                                uint64_t size, uint64_t *from, uint64_t *to)
 {
-    struct la_slice value, condition;
     int64_t t;
-    if (head->method != LA_METHOD_GET || !find(head, "range", &value))
+    if (method != LA_METHOD_GET || w->range.p == NULL)
         return LA_RANGE_ALL;
-    if (find(head, "if-range", &condition) && !la_http_etag_in(condition, v->etag, false) &&
-        !(la_http_date_read(condition, &t) && t == v->modified))
+    if (w->if_range.p && !la_http_etag_in(w->if_range, v->etag, false) &&
+        !(la_http_date_read(w->if_range, &t) && t == v->modified))
         return LA_RANGE_ALL;
-    return la_http_range_read(value, size, from, to);
+    return la_http_range_read(w->range, size, from, to);
 }
 
 static void validators_init(struct validators *v, const struct stat *st)
@@ -188,17 +209,16 @@ static void validators_init(struct validators *v, const struct stat *st)
 static void begin(struct la_exchange *x, struct la_response *r, int status)
 {
     r->status = x->status = status;
+    r->reason = la_slice(NULL, 0);
     r->announce = status != 304;
     r->body = LA_BODY_LENGTH;
     r->close = !x->turn.body_done;
     x->turn.body_dropped = true;
     x->turn.spool_conf.file_bytes = 0; /* it is in a file already */
-    x->state = LA_X_ENDING;
-    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
 }
 
-/* The head of r, then [from, to) of fd. */
-static void answer(struct la_exchange *x, struct la_response *r, int fd, uint64_t from, uint64_t to)
+/* The head of r; [from, to) of fd is to follow. False: it is over, with an error of ours. */
+static bool respond(struct la_exchange *x, struct la_response *r, int fd, uint64_t from, uint64_t to)
 {
     bool content = r->status < 300 && x->turn.method != LA_METHOD_HEAD && from < to;
     if (content)
@@ -207,12 +227,66 @@ static void answer(struct la_exchange *x, struct la_response *r, int fd, uint64_
         close(fd);
     if (content && x->file == NULL) {
         la_exchange_fail(x, LA_MEMORY);
-        return;
+        return false;
     }
     r->length = to - from;
-    x->call.entered++;
     la_turn_respond(&x->turn, r);
-    if (x->turn.client && !content)
+    return x->turn.client != NULL;
+}
+
+/* What holds while a response head is made of it. */
+struct about {
+    struct stat st;
+    struct validators v;
+    uint64_t from, to;
+    char content_range[80];
+};
+
+/* Status and fields of r for this file. */
+static void describe(struct la_exchange *x, struct la_response *r, const struct la_wants *w, struct about *a)
+{
+    a->from = 0;
+    a->to = (uint64_t)a->st.st_size;
+    validators_init(&a->v, &a->st);
+    int status = judge(w, &a->v);
+    enum la_http_range part = status ? LA_RANGE_ALL : range(w, x->turn.method, &a->v, a->to, &a->from, &a->to);
+    if (status == 0)
+        status = part == LA_RANGE_PART ? 206 : part == LA_RANGE_WRONG ? 416 : 200;
+    begin(x, r, status);
+    la_fields_add(&r->fields, LA_SLICE("Last-Modified"), la_slice_str(a->v.date));
+    la_fields_add(&r->fields, LA_SLICE("ETag"), a->v.etag);
+    if (status < 300)
+        la_fields_add(&r->fields, LA_SLICE("Accept-Ranges"), LA_SLICE("bytes"));
+    int n = 0;
+    if (status == 206)
+        n = snprintf(a->content_range, sizeof a->content_range, "bytes %llu-%llu/%llu", (unsigned long long)a->from,
+                     (unsigned long long)a->to - 1, (unsigned long long)a->st.st_size);
+    else if (status == 416)
+        n = snprintf(a->content_range, sizeof a->content_range, "bytes */%llu", (unsigned long long)a->st.st_size);
+    if (n)
+        la_fields_add(&r->fields, LA_SLICE("Content-Range"), la_slice(a->content_range, (size_t)n));
+    if (status >= 300)
+        a->from = a->to = 0;
+}
+
+static void answer_file(struct la_exchange *x, const struct la_http_head *head, int fd, struct la_slice path)
+{
+    struct about a;
+    struct la_wants w;
+    if (fstat(fd, &a.st) != 0) {
+        close(fd);
+        la_exchange_fail(x, LA_NOT_FOUND);
+        return;
+    }
+    la_static_wants(head, &w);
+    struct la_response *r = la_response_fresh(x);
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
+    describe(x, r, &w, &a);
+    if (r->status < 300)
+        la_fields_add(&r->fields, LA_SLICE("Content-Type"), la_mime_of(path));
+    x->state = LA_X_ENDING;
+    x->call.entered++;
+    if (respond(x, r, fd, a.from, a.to) && x->file == NULL)
         la_turn_end(&x->turn, la_slice(NULL, 0));
     x->call.entered--;
     if (x->free_me)
@@ -221,42 +295,31 @@ static void answer(struct la_exchange *x, struct la_response *r, int fd, uint64_
         pump(x->file);
 }
 
-static void answer_file(struct la_exchange *x, const struct la_http_head *head, int fd, struct la_slice path)
+void la_static_instead(struct la_exchange *x, const struct la_http_head *h, int fd)
 {
-    struct stat st;
-    struct validators v;
-    uint64_t from = 0, to;
-    char content_range[80];
-    if (fstat(fd, &st) != 0) {
+    static const char *const ours[] = {"etag", "last-modified", "accept-ranges", "content-range"};
+    struct about a;
+    if (fstat(fd, &a.st) != 0) {
         close(fd);
         la_exchange_fail(x, LA_NOT_FOUND);
         return;
     }
-    validators_init(&v, &st);
-    to = (uint64_t)st.st_size;
-    int status = judge(head, &v);
-    enum la_http_range part = status ? LA_RANGE_ALL : range(head, &v, to, &from, &to);
-    if (status == 0)
-        status = part == LA_RANGE_PART ? 206 : part == LA_RANGE_WRONG ? 416 : 200;
-    struct la_response *r = la_response_fresh(x);
-    begin(x, r, status);
-    la_fields_add(&r->fields, LA_SLICE("Last-Modified"), la_slice_str(v.date));
-    la_fields_add(&r->fields, LA_SLICE("ETag"), v.etag);
-    if (status < 300) {
-        la_fields_add(&r->fields, LA_SLICE("Accept-Ranges"), LA_SLICE("bytes"));
-        la_fields_add(&r->fields, LA_SLICE("Content-Type"), la_mime_of(path));
-    }
-    if (status == 206 || status == 416) {
-        int n = status == 206 ? snprintf(content_range, sizeof content_range, "bytes %llu-%llu/%llu",
-                                         (unsigned long long)from, (unsigned long long)to - 1,
-                                         (unsigned long long)st.st_size)
-                              : snprintf(content_range, sizeof content_range, "bytes */%llu",
-                                         (unsigned long long)st.st_size);
-        la_fields_add(&r->fields, LA_SLICE("Content-Range"), la_slice(content_range, (size_t)n));
-    }
-    if (status >= 300)
-        from = to = 0;
-    answer(x, r, fd, from, to);
+    la_response_from_head(x, h);
+    struct la_response *r = x->proxy->response;
+    for (size_t i = 0; i < h->headers; i++)
+        for (size_t k = 0; k < la_count(ours); k++)
+            if (la_slice_ieq(la_http_name(h, i), la_slice_str(ours[k])))
+                la_fields_drop(&r->fields, i);
+    describe(x, r, x->wants, &a);
+    respond(x, r, fd, a.from, a.to);
+}
+
+void la_static_go(struct la_exchange *x)
+{
+    if (x->file)
+        la_timer_set(&x->file->again, 0); /* not now: the call's bytes still lie in the scratch buffer */
+    else
+        la_turn_end(&x->turn, la_slice(NULL, 0));
 }
 
 /* Percent-encodes what may not stand in a Location. False: it does not fit. */
@@ -299,8 +362,15 @@ static void answer_moved(struct la_exchange *x, const struct la_site_hit *hit)
     }
     struct la_response *r = la_response_fresh(x);
     begin(x, r, 301);
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
     la_fields_add(&r->fields, LA_SLICE("Location"), la_slice(to, n));
-    answer(x, r, -1, 0, 0);
+    x->state = LA_X_ENDING;
+    x->call.entered++;
+    if (respond(x, r, -1, 0, 0))
+        la_turn_end(&x->turn, la_slice(NULL, 0));
+    x->call.entered--;
+    if (x->free_me)
+        la_exchange_free(x);
 }
 
 void la_static_answer(struct la_exchange *x, const struct la_http_head *head, struct la_site_hit *hit)

@@ -1,4 +1,5 @@
 /* run.c: the command lines of `run`, `check` and `schema`. */
+#include "probe.h"
 #include "tools.h"
 #include "lastack/certs.h"
 #include "lastack/run.h"
@@ -70,20 +71,25 @@ int la_run_main(int argc, char **argv)
 
 int la_check_main(int argc, char **argv)
 {
-    static const char help[] = "usage: lastack check CONFIG.yaml\n"
+    static const char help[] = "usage: lastack check [--probe] CONFIG.yaml\n"
                                "\n"
                                "Reads a configuration and says everything that is wrong with it, each line with its place.\n"
-                               "Touches no network. Exit status: 0 fine, 1 errors, 2 usage.\n";
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"config", required_argument, NULL, 'c'}, {0}};
+                               "Touches no network but with --probe: then php-fpm's status pages (fastcgi.status_path) are asked whether\n"
+                               "pool.max fits. Exit status: 0 fine, 1 errors, 2 usage.\n";
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"config", required_argument, NULL, 'c'},
+                                            {"probe", no_argument, NULL, 'p'}, {0}};
     const char *path = NULL;
+    bool asks = false;
     for (int c; (c = getopt_long(argc, argv, "hc:", options, NULL)) != -1;) {
         if (c == 'h') {
             fputs(help, stdout);
             return 0;
         }
-        if (c != 'c')
+        if (c != 'c' && c != 'p')
             return usage(help);
-        path = optarg;
+        if (c == 'c')
+            path = optarg;
+        asks |= c == 'p';
     }
     if (path == NULL && optind < argc)
         path = argv[optind++];
@@ -96,6 +102,8 @@ int la_check_main(int argc, char **argv)
         struct la_certs *certs = la_certs_new(c, NULL, &f);
         la_certs_unref(&certs);
     }
+    if (c && asks && f.errors == 0)
+        la_probe(c, &f);
     la_findings_print(&f);
     bool fine = c != NULL && f.errors == 0;
     if (fine)

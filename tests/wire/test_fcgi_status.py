@@ -1,0 +1,69 @@
+"""What lastack knows of php-fpm: its status page in the metrics, warnings, health checks, `check --probe`."""
+import os
+
+from harness import servers
+from harness.proxy import lastack
+from harness.raw import get
+from harness.wait import until
+
+
+def front(run, children, maximum, fastcgi=None, **more):
+    fpm = run.own(servers.PhpFpm(run.directory, children=children))
+    root = run.folder("www")
+    with open(os.path.join(root, "index.php"), "w") as f:
+        f.write("<?php echo 'ok';")
+    proxy, port = run.front([fpm], protocol="fastcgi", pool={"max": maximum}, fastcgi={"root": root, **(fastcgi or {})}, **more)
+    return fpm, proxy, port
+
+
+SOON = {"interval": "100ms", "timeout": "100ms"}
+
+
+def sampled(proxy):
+    return proxy.metrics().sum("lastack_fpm_processes") > 0
+
+
+def test_metrics(run):
+    fpm, proxy, port = front(run, 5, 3, {"status_path": "/fpm-status"}, health=SOON)
+    assert get(port).status == 200
+    until(lambda: sampled(proxy), 10, "a sample")
+    m = proxy.metrics()
+    assert m.sum("lastack_fpm_processes") == 5 and m.sum("lastack_fpm_listen_queue") == 0
+    until(lambda: proxy.metrics().sum("lastack_fpm_accepted_total") >= 3, 10, "more samples")
+    assert proxy.metrics().sum("lastack_connections_opened_total") <= 2, "a sample costs a connection"
+    assert "pm.max_children" not in proxy.log() and proxy.metrics().sum("lastack_server_up") == 1
+    code, text = lastack("check", "--probe", proxy.conf_path)
+    assert code == 0 and "php-fpm has 5 workers (static)" in text and "pool.max (" not in text, text
+
+
+def test_a_pool_that_is_too_large(run):
+    _, proxy, port = front(run, 3, 3, {"status_path": "/fpm-status"}, health=SOON)
+    until(lambda: "pool.max (3) is not below pm.max_children (3)" in proxy.log(), 10, "the warning")
+    code, text = lastack("check", "--probe", proxy.conf_path)
+    assert code == 0 and "upstreams.app.pool.max" in text and "lower pool.max to 2" in text, text
+
+
+def test_a_page_that_is_none(run):
+    """It is told, and the server stays in use."""
+    fpm, proxy, port = front(run, 3, 2, {"status_path": "/index.php"}, health=SOON)
+    until(lambda: "is not php-fpm's status page" in proxy.log(), 10, "the warning")
+    assert get(port).status == 200 and not sampled(proxy)
+    code, text = lastack("check", "--probe", proxy.conf_path)
+    assert code == 0 and "set pm.status_path" in text, text
+    fpm.kill()
+    until(lambda: "Connection refused" in lastack("check", "--probe", proxy.conf_path)[1], 10, "the refusal to be told")
+
+
+def test_health_checks_and_samples_take_turns(run):
+    fpm, proxy, port = front(run, 4, 2, {"status_path": "/fpm-status"}, health={**SOON, "path": "/fpm-ping", "unhealthy": 2})
+    until(lambda: sampled(proxy), 10, "a sample")
+    assert proxy.metrics().sum("lastack_server_up") == 1
+    fpm.signal(19)  # stopped
+    for child in fpm.children():
+        os.kill(child, 19)
+    until(lambda: proxy.metrics().sum("lastack_server_up") == 0, 20, "the server to be down")
+    for child in fpm.children():
+        os.kill(child, 18)
+    fpm.signal(18)
+    until(lambda: proxy.metrics().sum("lastack_server_up") == 1, 20, "the server to be up")
+    until(lambda: get(port).status == 200, 10, "an answer")
