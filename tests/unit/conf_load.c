@@ -388,6 +388,7 @@ static void committed(void)
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/reference.yaml");
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/minimal.yaml");
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/full.yaml");
+    loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/php-fpm.yaml");
 }
 
 /* The reference says what the table says: loading it gives what an empty configuration has. */
