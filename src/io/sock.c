@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <linux/in.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <linux/sockios.h>
 #include <stdlib.h>

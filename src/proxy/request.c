@@ -211,8 +211,7 @@ static enum la_err count_hops(struct la_fields *f, char *buf, size_t cap)
 
 struct la_slice la_request_scheme(const struct la_exchange *x)
 {
-    (void)x;
-    return LA_SLICE("http");
+    return x->tls ? LA_SLICE("https") : LA_SLICE("http");
 }
 
 /* A script of the site that was found before. */

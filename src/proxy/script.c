@@ -4,6 +4,7 @@
  * Owns: nothing; values are made in the caller's room and hold until the request is encoded. A configured
  * parameter takes the place of a usual one of the same name. */
 #include "exchange.h"
+#include "lastack/sock.h"
 #include "script.h"
 
 #include <stdio.h>
@@ -47,9 +48,8 @@ static void local_address(const struct la_exchange *x, struct la_addr *out)
     bool wildcard = la_addr_family(out) == AF_INET    ? out->u.in.sin_addr.s_addr == 0
                     : la_addr_family(out) == AF_INET6 ? memcmp(&out->u.in6.sin6_addr, &any, sizeof any) == 0
                                                       : false;
-    socklen_t len = sizeof out->u;
-    if (wildcard && getsockname(la_stream_fd(&x->turn.client->stream), &out->u.sa, &len) == 0)
-        out->len = len;
+    if (wildcard)
+        la_sock_local(la_stream_fd(&x->turn.client->stream), out);
 }
 
 static struct la_slice text_of(struct la_script *s, const struct la_addr *a)
