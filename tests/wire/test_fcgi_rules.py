@@ -303,9 +303,8 @@ def test_a_worker_that_is_busy_after_its_answer(run):
     assert get(port, "/?finish").status == 200
     assert get(port).body == b"GET"  # a fresh connection, after the watch
     assert len(server.connections) == 2
-    m = proxy.metrics()
-    assert m.sum("lastack_connections_closed_total", by="proxy", reason="worker_busy") == 1
-    assert m.sum("lastack_retries_total") == 1 and "fastcgi_finish_request" in proxy.log()
+    until(lambda: proxy.metrics().sum("lastack_connections_closed_total", by="proxy", reason="worker_busy") == 1, 10, "the close")
+    assert proxy.metrics().sum("lastack_retries_total") == 1 and "fastcgi_finish_request" in proxy.log()
     go.set()
     go.clear()
     assert get(port, "/?finish").status == 200
