@@ -197,3 +197,45 @@ def nginx_fastcgi(directory, fpm, root, keepalive=None, workers=2, **more):
         location ~ \\.php$ {{ fastcgi_pass php; fastcgi_keep_conn {"on" if keepalive else "off"};
             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; fastcgi_next_upstream off; include /etc/nginx/fastcgi_params; }}"""
     return Nginx(directory, server.replace("\\\\", "\\"), http, workers=workers, name="nginx-fastcgi", **more)
+
+
+class ApachePhp(Server):
+    """Apache with mod_php, which wants one request per process at a time: children are its whole capacity."""
+
+    def __init__(self, directory, files, children=4, keepalive_timeout=5):
+        port = free_port()
+        folder = _folder(directory, f"apache-php-{port}")
+        modules = "/usr/lib/apache2/modules"
+        php = sorted(glob.glob(f"{modules}/libphp*.so"))
+        assert php, "mod_php is missing: apt-get install libapache2-mod-php (tests/run.sh does it)"
+        conf = f"""
+            ServerRoot {folder}
+            ServerName test
+            PidFile {folder}/pid
+            ErrorLog {folder}/error.log
+            Listen 127.0.0.1:{port}
+            LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so
+            LoadModule authz_core_module {modules}/mod_authz_core.so
+            LoadModule mime_module {modules}/mod_mime.so
+            LoadModule php_module {php[-1]}
+            TypesConfig /etc/mime.types
+            User www-data
+            Group www-data
+            StartServers {children}
+            MinSpareServers {children}
+            MaxSpareServers {children}
+            ServerLimit {children}
+            MaxRequestWorkers {children}
+            KeepAlive On
+            KeepAliveTimeout {keepalive_timeout}
+            MaxKeepAliveRequests 0
+            DocumentRoot {files}
+            <FilesMatch \\.php$>
+              SetHandler application/x-httpd-php
+            </FilesMatch>
+            <Directory {files}>
+              Require all granted
+            </Directory>
+            """
+        path = _write(os.path.join(folder, "apache.conf"), textwrap.dedent(conf))
+        super().__init__([_binary("apache2", "apache2-bin"), "-DFOREGROUND", "-f", path], folder, "apache-php", port, netns.HERE)

@@ -3,6 +3,7 @@ import hashlib
 import os
 import signal
 import struct
+import tempfile
 import time
 
 import pytest
@@ -219,3 +220,24 @@ def test_scripts_that_misbehave(run):
     until(lambda: len(proxy.access()) >= 10, 5, "log lines")
     errors = {line["target"]: line["error"] for line in proxy.access() if line.get("error")}
     assert errors.pop("/gone.php") in ("server_closed", "server_reset") and errors == {"/segv.php": "response_incomplete"}, errors
+
+
+def test_apache_with_mod_php(run):
+    """PHP over HTTP: a process per connection here too. Three places before four processes; nobody waits for an idle connection, which
+    Apache itself closes after a second."""
+    with tempfile.TemporaryDirectory(prefix="lastack-files-") as root:  # Apache does not run as root, and may not look into ours
+        os.chmod(root, 0o755)
+        with open(os.path.join(root, "index.php"), "w") as f:
+            f.write("<?php usleep(2000); echo 'ok ', strlen(file_get_contents('php://input'));")
+        apache_php(run, root)
+
+
+def apache_php(run, root):
+    apache = run.own(servers.ApachePhp(run.directory, root, children=4, keepalive_timeout=1))
+    proxy, port = run.front([apache], pool={"max": 3}, queue={"length": 2000, "timeout": "60s"})
+    clean(run.load(port, clients=100, requests=1500, path="/index.php", no_token=True).result())
+    assert get(port, "/index.php", "POST", body=b"x" * 100000).body == b"ok 100000"
+    assert get(port, "/index.php", "POST", "Transfer-Encoding: chunked\r\n", chunks(b"abc", b"de")).body == b"ok 5"
+    m = proxy.metrics()
+    assert m.sum("lastack_connections_opened_total") < 60, m.by("lastack_connections_closed_total", "reason")
+    until(lambda: proxy.metrics().sum("lastack_connections_closed_total", by="backend", reason="keepalive_timeout") > 0, 10, "Apache to hang up")
