@@ -3,8 +3,9 @@
 # `bench` that and what the benchmarks measure with and against.
 set -u
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev libssl-dev iproute2"
-TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml python3-h11 curl gcovr nginx-light haproxy apache2 openssl testssl.sh php-fpm \
-    php-cli libapache2-mod-php iproute2 strace procps slowhttptest nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
+TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml python3-h11 curl gcovr nginx-light haproxy apache2 openssl testssl.sh \
+    php-fpm php-cli php-memcached libapache2-mod-php memcached libmemcached-tools nutcracker iproute2 strace procps slowhttptest \
+    nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
 BENCH="$TESTS valgrind linux-perf"
 case "${1:-}" in
 build) wanted=$BUILD ;;

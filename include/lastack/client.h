@@ -44,9 +44,29 @@ struct la_service {
     void (*unbound)(struct la_client *c);
 };
 
+struct la_branch;
+struct la_front;
+
+/* What clients of a front speak, when it is not HTTP/1.1. */
+struct la_client_protocol {
+    const char *name;
+    void (*accept)(struct la_front *f, int fd, const struct la_addr *peer);
+    void (*drain)(struct la_front *f); /* idle clients are closed, others when they are answered */
+    void (*close)(struct la_front *f); /* all of them, at once */
+};
+const struct la_client_protocol *la_client_protocol_find(enum la_protocol p); /* NULL: HTTP/1.1 */
+
 /* One worker's part of a listener. Kept while any of its clients lives. */
 struct la_front {
     struct la_env *env;
+    const struct la_client_protocol *protocol; /* NULL: HTTP/1.1 */
+    struct { /* protocols whose listeners have an upstream of their own */
+        struct la_branch *branch, *failover, *warm; /* NULL: none */
+        char prefix[104];
+        uint8_t prefix_n;
+        bool flush_denied;
+        char dir[256]; /* for what does not stay in memory */
+    } pipe;
     const struct la_service *service;
     void *owner; /* the service's */
     struct la_client_stats *stats;

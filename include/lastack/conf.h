@@ -19,6 +19,13 @@ enum la_request_mode { LA_REQUEST_BUFFER, LA_REQUEST_STREAM };
 enum la_connection_auth { LA_CONNECTION_AUTH_PIN, LA_CONNECTION_AUTH_REFUSE };
 enum la_forwarded_mode { LA_FORWARDED_X, LA_FORWARDED_RFC7239, LA_FORWARDED_BOTH, LA_FORWARDED_OFF };
 enum la_send_proxy { LA_SEND_PROXY_OFF, LA_SEND_PROXY_V1, LA_SEND_PROXY_V2 };
+enum la_distribution { LA_MODULA, LA_KETAMA, LA_KETAMA_UNWEIGHTED, LA_JUMP };
+enum la_keyhash {
+    LA_HASH_ONE_AT_A_TIME, LA_HASH_MD5, LA_HASH_CRC32, LA_HASH_FNV1_32, LA_HASH_FNV1A_32, LA_HASH_FNV1_64, LA_HASH_FNV1A_64,
+    LA_HASH_MURMUR
+};
+/* What becomes of the keys of a memcached server that is out: other servers take them, reads miss, everything fails. */
+enum la_eject { LA_EJECT_MISS, LA_EJECT_REHASH, LA_EJECT_ERROR };
 enum la_log_format { LA_FORMAT_JSON, LA_FORMAT_COMBINED };
 
 /* Where a value stands, for messages made after parsing (check, doctor). */
@@ -55,6 +62,10 @@ struct la_conf_listen {
     bool client_half_close_serve; /* client_half_close: abort (default) | serve */
     uint64_t handshake_ms, head_ms, body_ms, keepalive_ms, write_ms;
     uint64_t min_rate; /* bytes per second, request body; 0 = off */
+    struct {
+        char *prefix; /* before each key; NULL: none */
+        bool flush_all_denied;
+    } memcached;
     struct la_conf_pos pos;
 };
 
@@ -172,6 +183,18 @@ struct la_conf_upstream {
         char *ca, *crl, *server_name, *certificate, *key, *ciphers, *ciphersuites;
     } tls;
     enum la_send_proxy send_proxy;
+    struct {
+        enum la_distribution distribution;
+        enum la_keyhash hash; /* of keys, once the configuration is loaded */
+        unsigned key_hash;    /* 0: auto; else la_keyhash + 1. Worked into hash */
+        char *hash_tag; /* two characters; NULL: none */
+        enum la_eject auto_eject;
+        bool flush_on_return;
+        char *failover;  /* upstreams; NULL: none */
+        char *warm_from;
+        uint64_t warm_exptime_ms;
+        uint64_t value_max;
+    } memcached;
     struct la_conf_header *set;
     size_t sets;
     char **remove;
@@ -266,5 +289,8 @@ void la_conf_print_schema(void);
 void la_conf_print_reference(void);
 
 const char *la_protocol_name(enum la_protocol p);
+/* How many workers this configuration asks for: its number, or what this process may use (affinity and the cgroup's quota). */
+unsigned la_conf_workers(const struct la_conf *c);
+unsigned la_conf_quota_cpus(void); /* CPUs that a cgroup's quota allows, rounded up; 0: no quota */
 
 #endif

@@ -131,6 +131,7 @@ struct la_pool_stats {
     _Atomic int64_t state[LA_PAIR_SLOTS][LA_CONN_STATE_COUNT];
 };
 
+#define LA_COMMANDS_MOST 32
 /* One worker's counts for one upstream. */
 enum la_phase { LA_PHASE_QUEUE, LA_PHASE_CONNECT, LA_PHASE_BACKEND, LA_PHASE_TOTAL, LA_PHASES };
 struct la_upstream_stats {
@@ -138,6 +139,7 @@ struct la_upstream_stats {
     _Atomic uint64_t bytes_in, bytes_out; /* from servers, to servers */
     _Atomic uint64_t requests, dials, queue_timeouts;
     _Atomic uint64_t code[600]; /* answered without a server: our own errors */
+    _Atomic uint64_t command[LA_COMMANDS_MOST], hits, misses; /* protocols with commands: by the protocol's own number */
     _Atomic uint64_t error[LA_ERR_COUNT];
     _Atomic uint64_t retry_race, retry_connect;
 };

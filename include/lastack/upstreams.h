@@ -7,6 +7,7 @@
 #ifndef LASTACK_UPSTREAMS_H
 #define LASTACK_UPSTREAMS_H
 
+#include "lastack/line.h"
 #include "lastack/pool.h"
 #include "lastack/queue.h"
 #include "lastack/slab.h"
@@ -23,6 +24,7 @@ struct la_outlet {
     struct la_timer clock;             /* parks and closes what idles too long */
     struct la_queue queue;             /* when requests are bound to servers (hash) */
     long turn;                         /* smooth weighted round robin */
+    struct la_lines lines;             /* pipelined protocols */
     bool retired;                      /* no longer configured: ends with its last connection */
     struct la_list node;               /* retired ones */
 };
@@ -37,6 +39,9 @@ struct la_branch {
     struct la_conf_upstream own_conf;
     struct la_outlet **outlet;
     unsigned outlets;
+    struct la_ring *ring;     /* where keys are (memcached); made when it is asked for */
+    uint64_t ring_in;         /* with these servers */
+    char memc_tag[3];         /* memcached.hash_tag; empty: none */
     bool bound;    /* balance: hash: each outlet has its own queue */
     struct la_queue queue;
     unsigned users; /* exchanges that hold it */

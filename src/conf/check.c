@@ -8,7 +8,6 @@
 #include "conf/value.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 void la_conf_complain(struct la_conf *c, struct la_report *report, bool warning, const char *path,
                       const char *fmt, ...)
@@ -41,6 +40,10 @@ void la_conf_finish(struct la_conf *c)
         char text[LA_ADDR_TEXT];
         if (l->name == NULL && l->address.len)
             l->name = la_path(c, "%s", la_addr_text(&l->address, text));
+        /* Clients of a cache keep their connections as long as they live. */
+        if (l->protocol == LA_PROTO_MEMCACHED &&
+            la_marks_find(c->own, la_path(c, "listen[%zu].timeouts.keepalive", i)) == NULL)
+            l->keepalive_ms = 24ull * 3600 * 1000;
     }
     for (size_t i = 0; i < c->listens; i++)
         c->client_headers |= c->listen[i].tls.client_header != NULL;
@@ -48,19 +51,19 @@ void la_conf_finish(struct la_conf *c)
         struct la_conf_upstream *u = &c->upstream[i];
         u->tls.on = la_marks_find(c->own, la_path(c, "upstreams.%s.tls", u->name)) != NULL;
         if (u->pool.max == UINT32_MAX) {
-            long cpus = c->workers ? (long)c->workers : sysconf(_SC_NPROCESSORS_ONLN);
             u->pool.max = u->protocol == LA_PROTO_HTTP      ? 64
                           : u->protocol == LA_PROTO_FASTCGI ? 4
-                          : cpus > 0                        ? (unsigned)cpus
-                                                            : 1;
+                                                            : la_conf_workers(c);
         }
         la_conf_finish_fastcgi(c, u);
+        if (u->protocol == LA_PROTO_MEMCACHED)
+            la_conf_finish_memcached(c, u);
         if (u->pool.tunnels == UINT32_MAX)
             u->pool.tunnels = u->pool.max > 1 ? u->pool.max / 2 : 1;
     }
 }
 
-static const struct la_conf_upstream *find_upstream(const struct la_conf *c, const char *name)
+const struct la_conf_upstream *la_conf_find_upstream(const struct la_conf *c, const char *name)
 {
     for (size_t i = 0; i < c->upstreams; i++)
         if (strcmp(c->upstream[i].name, name) == 0)
@@ -81,7 +84,7 @@ static const char *nearest_upstream(struct la_conf *c, const char *name)
 static void check_reference(struct la_conf *c, struct la_report *r, const char *path, const char *name,
                             enum la_protocol protocol)
 {
-    const struct la_conf_upstream *u = find_upstream(c, name);
+    const struct la_conf_upstream *u = la_conf_find_upstream(c, name);
     if (u == NULL)
         la_conf_complain(c, r, false, path, "there is no upstream \"%.64s\"%s", name,
                          nearest_upstream(c, name));

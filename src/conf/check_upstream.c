@@ -153,7 +153,7 @@ static void check_times(struct la_conf *c, struct la_report *r, const struct la_
                          "%s is longer than the interval (%s)",
                          la_value_duration_text(a, u->health.timeout_ms),
                          la_value_duration_text(a, u->health.interval_ms));
-    if (u->health.path == NULL && u->fastcgi.status_path == NULL &&
+    if (u->health.path == NULL && u->fastcgi.status_path == NULL && u->protocol != LA_PROTO_MEMCACHED &&
         la_marks_find(c->own, la_path(c, "upstreams.%s.health", u->name)) &&
         la_marks_find(c->own, la_path(c, "upstreams.%s.health.path", u->name)) == NULL)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.health", u->name),
@@ -259,7 +259,8 @@ static void check_names(struct la_conf *c, struct la_report *r)
     if (r->errors) /* a wrong reference would make its upstream look unused */
         return;
     /* Who is used: sorted references against sorted names. */
-    struct la_unique *used = la_arena_calloc(&c->own->arena, c->listens + c->routes, sizeof *used);
+    struct la_unique *used =
+        la_arena_calloc(&c->own->arena, c->listens + c->routes + 2 * c->upstreams, sizeof *used);
     size_t n = 0;
     for (size_t i = 0; i < c->listens; i++)
         if (c->listen[i].upstream)
@@ -267,6 +268,12 @@ static void check_names(struct la_conf *c, struct la_report *r)
     for (size_t i = 0; i < c->routes; i++)
         if (c->route[i].upstream)
             used[n++] = (struct la_unique){.key = c->route[i].upstream};
+    for (size_t i = 0; i < c->upstreams; i++) {
+        if (c->upstream[i].memcached.failover)
+            used[n++] = (struct la_unique){.key = c->upstream[i].memcached.failover};
+        if (c->upstream[i].memcached.warm_from)
+            used[n++] = (struct la_unique){.key = c->upstream[i].memcached.warm_from};
+    }
     la_unique_sort(used, n);
     for (size_t i = 0, k = 0; i < c->upstreams; i++) {
         while (k < n && strcmp(used[k].key, u[i].key) < 0)
@@ -288,6 +295,7 @@ void la_conf_check_upstreams(struct la_conf *c, struct la_report *report)
         check_headers(c, report, u);
         check_tls(c, report, u);
         la_conf_check_fastcgi(c, report, u);
+        la_conf_check_memcached(c, report, u);
     }
     check_unique_servers(c, report);
     check_names(c, report);

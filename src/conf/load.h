@@ -11,6 +11,9 @@ void la_conf_check(struct la_conf *c, struct la_report *report);
 /* The two halves of it. */
 void la_conf_check_listeners(struct la_conf *c, struct la_report *report);
 void la_conf_check_upstreams(struct la_conf *c, struct la_report *report);
+void la_conf_finish_memcached(struct la_conf *c, struct la_conf_upstream *u);
+void la_conf_check_memcached(struct la_conf *c, struct la_report *report, const struct la_conf_upstream *u);
+const struct la_conf_upstream *la_conf_find_upstream(const struct la_conf *c, const char *name); /* NULL: none */
 
 /* A finding at the place of path, or of its nearest parent. */
 void la_conf_complain(struct la_conf *c, struct la_report *report, bool warning, const char *path,

@@ -23,6 +23,13 @@
     }
 
 static const char *const protocols[] = {"http", "fastcgi", "memcached", NULL};
+static const char *const distributions[] = {"modula", "ketama", "ketama_unweighted", "jump", NULL};
+static const char *const keyhashes[] = {"one_at_a_time", "md5", "crc32", "fnv1_32", "fnv1a_32",
+                                        "fnv1_64", "fnv1a_64", "murmur", NULL};
+static const char *const key_hashes[] = {"auto", "one_at_a_time", "md5", "crc32", "fnv1_32", "fnv1a_32",
+                                         "fnv1_64", "fnv1a_64", "murmur", NULL};
+static const char *const ejects[] = {"miss", "rehash", "error", NULL};
+static const char *const permissions[] = {"allow", "deny", NULL};
 static const char *const listen_protocols[] = {"http", "", "memcached", NULL}; /* "": no such choice here */
 static const char *const send_proxies[] = {"off", "v1", "v2", NULL};
 static const char *const tls_versions[] = {"tls1.2", "tls1.3", NULL};
@@ -55,7 +62,7 @@ static const struct la_key listen_timeouts[] = {
     {"min_rate", LA_T_SIZE, L(min_rate), .high = GIB, .def = "500",
      .doc = "bytes per second a request body must average; 0 = off"},
     {"keepalive", LA_T_DURATION, L(keepalive_ms), .high = DAY, .def = "60s",
-     .doc = "wait for the next request of a client; 0 = close after each response"},
+     .doc = "wait for the next request of a client; 0 = close after each response; default: http 60s, memcached 1d"},
     {"write", LA_T_DURATION, L(write_ms), .low = 1, .high = DAY, .def = "60s",
      .doc = "longest pause in which the client takes no byte of the response"},
 };
@@ -102,6 +109,14 @@ static const struct la_key listen_tls_keys[] = {
     {"client", LA_T_OBJECT, .keys = &client_object, .doc = "client certificates"},
 };
 static const struct la_object listen_tls_object = {"tls", KEYS(listen_tls_keys), .pos = -1};
+static const struct la_key listen_memcached_keys[] = {
+    {"prefix", LA_T_TEXT, L(memcached.prefix), .parse = la_parse_key_prefix,
+     .form = "1 to 100 printable characters without a space", .example = "\"site-a:\"",
+     .doc = "goes before each key of this listener's clients, who never see it"},
+    {"flush_all", LA_T_ENUM, L(memcached.flush_all_denied), .names = permissions, .def = "allow",
+     .doc = "may clients of this listener empty the servers, for everybody?"},
+};
+static const struct la_object listen_memcached_object = {"memcached", KEYS(listen_memcached_keys), .pos = -1};
 static const struct la_key listen_keys[] = {
     {"name", LA_T_TEXT, L(name), .parse = la_parse_label, .form = "a name of letters, digits and ._-",
      .example = "web", .doc = "label in metrics, and what routes call it; default: the address"},
@@ -123,6 +138,7 @@ static const struct la_key listen_keys[] = {
     {"tls", LA_T_OBJECT, .keys = &listen_tls_object, .doc = "https"},
     {"accept_proxy", LA_T_LIST, ARRAY(struct la_conf_listen, accept_proxy, accept_proxies), .item = &net_item,
      .example = "[10.0.0.0/8]", .doc = "networks whose PROXY protocol header (v1, v2) is required and believed; a Unix listener: all"},
+    {"memcached", LA_T_OBJECT, .keys = &listen_memcached_object, .doc = "for protocol: memcached"},
     {"timeouts", LA_T_OBJECT, .keys = &listen_timeouts_object, .doc = "client side"},
 };
 static const struct la_object listen_object = {"a listener", sizeof(struct la_conf_listen), KEYS(listen_keys),
@@ -208,7 +224,7 @@ static const struct la_key timeout_keys[] = {
     {"send", LA_T_DURATION, U(timeouts.send_ms), .low = 1, .high = DAY, .def = "30s",
      .doc = "longest pause in which the server takes no byte of the request"},
     {"response", LA_T_DURATION, U(timeouts.response_ms), .low = 1, .high = DAY, .def = "60s",
-     .doc = "from the sent request to the response head, then between two reads"},
+     .doc = "from the sent request to the response head, then between two reads; memcached (default 1s): a command in total"},
     {"tunnel", LA_T_DURATION, U(timeouts.tunnel_ms), .high = 30ull * DAY, .def = "1h",
      .doc = "a tunnel without a byte either way; 0 = no limit"},
     {"user", LA_T_DURATION, U(timeouts.user_ms), .high = DAY, .def = "20s",
@@ -297,6 +313,32 @@ static const struct la_key upstream_tls_keys[] = {
      .example = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", .doc = "for TLS 1.3"},
 };
 static const struct la_object upstream_tls_object = {"tls", KEYS(upstream_tls_keys), .pos = -1};
+static const struct la_key memcached_keys[] = {
+    {"distribution", LA_T_ENUM, U(memcached.distribution), .names = distributions, .def = "modula",
+     .doc = "how keys are spread over the servers, as libmemcached (PHP) does it; ketama is its weighted one, jump is not "
+            "known there"},
+    {"hash", LA_T_ENUM, U(memcached.hash), .names = keyhashes, .def = "one_at_a_time",
+     .doc = "default with ketama: md5. PHP's own default is modula with one_at_a_time; its OPT_LIBKETAMA_COMPATIBLE is "
+            "ketama with md5"},
+    {"key_hash", LA_T_ENUM, U(memcached.key_hash), .names = key_hashes, .def = "auto",
+     .doc = "auto = hash; with ketama_unweighted and md5: one_at_a_time, because libmemcached's continuum hash does not "
+            "touch keys (for PHP's DISTRIBUTION_CONSISTENT with HASH_MD5 say md5 here)"},
+    {"hash_tag", LA_T_TEXT, U(memcached.hash_tag), .parse = la_parse_hash_tag, .form = "two characters such as \"{}\"",
+     .example = "\"{}\"", .doc = "only what stands between these two is hashed, if it is there"},
+    {"auto_eject", LA_T_ENUM, U(memcached.auto_eject), .names = ejects, .def = "miss",
+     .doc = "keys of a server that is out: miss (reads miss, writes fail), rehash (the other servers take them), error"},
+    {"flush_on_return", LA_T_BOOL, U(memcached.flush_on_return), .def = "false",
+     .doc = "a server that was out is emptied before it is used again, so that nothing stale is read"},
+    {"failover", LA_T_STRING, U(memcached.failover), .form = "the name of an upstream", .example = "cache2",
+     .doc = "memcached upstream that takes the commands of a server that is out"},
+    {"warm_from", LA_T_STRING, U(memcached.warm_from), .form = "the name of an upstream", .example = "cache-old",
+     .doc = "memcached upstream that is asked when a get of one key misses here; what it has is kept here too"},
+    {"warm_exptime", LA_T_DURATION, U(memcached.warm_exptime_ms), .low = 1000, .high = 30 * DAY, .def = "1h",
+     .doc = "how long what came from warm_from is kept"},
+    {"value_max", LA_T_SIZE, U(memcached.value_max), .low = 1024, .high = (1ull << 31) - 16, .def = "128MiB",
+     .doc = "largest value that is taken from a client; the servers have their own (-I, 1 MiB)"},
+};
+static const struct la_object memcached_object = {"memcached", KEYS(memcached_keys), .pos = -1};
 
 /* Defaults of lists are filled in by la_conf_finish. */
 static const struct la_key index_item = {
@@ -375,7 +417,7 @@ static const struct la_key upstream_keys[] = {
     {"send_proxy", LA_T_ENUM, U(send_proxy), .names = send_proxies, .def = "off",
      .doc = "PROXY protocol header to the servers; each request then has a connection of its own"},
     {"fastcgi", LA_T_OBJECT, .keys = &fastcgi_object, .doc = "scripts and files of FastCGI servers"},
-    LATER("memcached", "key distribution over memcached servers"),
+    {"memcached", LA_T_OBJECT, .keys = &memcached_object, .doc = "for protocol: memcached"},
     {"request_headers", LA_T_OBJECT, .keys = &request_header_object,
      .doc = "what is changed on the way to the servers"},
 };
@@ -504,12 +546,9 @@ const struct la_object la_schema_root = {"the configuration", sizeof(struct la_c
 static const struct la_later {
     const char *shape, *value;
 } la_schema_later[] = {
-    {"listen[].protocol", "memcached"},
-    {"upstreams.*.protocol", "memcached"},
     {"upstreams.*.pool.max", "auto"},
     {"upstreams.*.pool.advise", NULL},
     {"upstreams.*.pool.auto", NULL},
-    {"upstreams.*.memcached", NULL},
 };
 
 bool la_schema_is_later(const char *shape, const char *value)

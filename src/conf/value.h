@@ -22,7 +22,7 @@ const char *la_value_nearest(struct la_slice text, const char *const *names, siz
 /* fields: la_addr; la_conf_server (the whole struct); la_conf_source (whole); la_net; la_addr (port 53);
  * unsigned; char * */
 la_text_parser la_parse_listen_address, la_parse_server_address, la_parse_source, la_parse_net,
-    la_parse_resolver, la_parse_unix_mode, la_parse_hash_key, la_parse_label, la_parse_access_log,
+    la_parse_resolver, la_parse_unix_mode, la_parse_hash_key, la_parse_hash_tag, la_parse_key_prefix, la_parse_label, la_parse_access_log,
     la_parse_error_log, la_parse_path, la_parse_url_path, la_parse_route_host, la_parse_route_path,
     la_parse_health_host, la_parse_header_name, la_parse_index, la_parse_try, la_parse_suffix;
 bool la_value_is_label(struct la_slice text);

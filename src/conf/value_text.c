@@ -440,3 +440,27 @@ const char *la_parse_header_name(struct la_arena *arena, struct la_slice text, v
     keep(arena, text, field);
     return why;
 }
+
+static bool is_visible(struct la_slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= 0x20 || (unsigned char)s.p[i] >= 0x7f)
+            return false;
+    return s.n > 0;
+}
+
+const char *la_parse_hash_tag(struct la_arena *arena, struct la_slice text, void *field)
+{
+    if (text.n != 2 || !is_visible(text))
+        return "";
+    keep(arena, text, field);
+    return NULL;
+}
+
+const char *la_parse_key_prefix(struct la_arena *arena, struct la_slice text, void *field)
+{
+    if (text.n > 100 || !is_visible(text))
+        return "";
+    keep(arena, text, field);
+    return NULL;
+}

@@ -27,6 +27,10 @@ static void run(struct la_client *c);
 
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
 {
+    if (f->protocol) {
+        f->protocol->accept(f, fd, peer);
+        return;
+    }
     struct la_client *c = la_slab_get(&f->env->clients);
     if (c == NULL) {
         close(fd);
@@ -562,6 +566,10 @@ void la_client_turn_over(struct la_client *c, struct la_turn *t, bool keep, bool
 
 void la_front_drain(struct la_front *f)
 {
+    if (f->protocol) {
+        f->protocol->drain(f);
+        return;
+    }
     struct la_client *c;
     f->draining = true;
     la_list_each(&f->list, c, struct la_client, node)
@@ -571,6 +579,10 @@ void la_front_drain(struct la_front *f)
 
 void la_front_close(struct la_front *f)
 {
+    if (f->protocol) {
+        f->protocol->close(f);
+        return;
+    }
     while (!la_list_empty(&f->list))
         la_client_gone(la_list_first(&f->list, struct la_client, node), LA_CLIENT_GONE);
 }

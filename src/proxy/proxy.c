@@ -3,6 +3,7 @@
 #include "script.h"
 #include "lastack/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LATE_MS 10
@@ -153,12 +154,42 @@ void la_door_fini(struct la_door *d)
     d->front.proxy_net = NULL;
 }
 
+/* The worker's part of the upstream of this name in the present configuration; NULL: none. */
+static struct la_branch *branch_of(struct la_proxy *p, const char *name, const struct la_conf_upstream **conf)
+{
+    const struct la_snapshot *s = p->view->snapshot;
+    for (unsigned i = 0; name && i < s->plans; i++)
+        if (strcmp(s->plan[i].conf->name, name) == 0) {
+            *conf = s->plan[i].conf;
+            return la_upstreams_branch(p->upstreams, s->plan[i].shared);
+        }
+    return NULL;
+}
+
+/* Protocols whose listeners have an upstream of their own. */
+static void configure_pipe(struct la_door *d, const struct la_conf_listen *l)
+{
+    struct la_front *f = &d->front;
+    const struct la_conf_upstream *u = NULL, *other;
+    f->protocol = la_client_protocol_find(l->protocol);
+    f->pipe.branch = f->protocol ? branch_of(d->proxy, l->upstream, &u) : NULL;
+    f->pipe.failover = u ? branch_of(d->proxy, u->memcached.failover, &other) : NULL;
+    f->pipe.warm = u ? branch_of(d->proxy, u->memcached.warm_from, &other) : NULL;
+    snprintf(f->pipe.prefix, sizeof f->pipe.prefix, "%s", l->memcached.prefix ? l->memcached.prefix : "");
+    f->pipe.prefix_n = (uint8_t)strlen(f->pipe.prefix);
+    f->pipe.flush_denied = l->memcached.flush_all_denied;
+    snprintf(f->pipe.dir, sizeof f->pipe.dir, "%s", u ? u->buffer.dir : "/var/tmp");
+}
+
 void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct la_tls *tls)
 {
     struct la_front *f = &d->front;
     d->conf = l;
-    if (l == NULL)
+    if (l == NULL) {
+        f->pipe.branch = f->pipe.failover = f->pipe.warm = NULL;
         return;
+    }
+    configure_pipe(d, l);
     f->name = l->name;
     f->handshake_ms = l->handshake_ms;
     f->head_ms = l->head_ms;

@@ -32,31 +32,11 @@ void la_findings_print(const struct la_conf_findings *f)
 
 /* ---- the host ---- */
 
-/* CPUs that a cgroup's quota allows, rounded up; 0: no quota. */
-static unsigned quota_cpus(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f == NULL)
-        return 0;
-    unsigned long long quota = 0, period = 0;
-    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000": no quota */
-    fclose(f);
-    return n == 2 && period ? (unsigned)((quota + period - 1) / period) : 0;
-}
-
-static unsigned auto_workers(void)
-{
-    cpu_set_t set;
-    unsigned n = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-    unsigned quota = quota_cpus();
-    return quota && quota < n ? quota : n ? n : 1;
-}
-
 /* Worker i gets the i-th CPU of the process's mask; with a quota, or more workers than CPUs, the kernel may move them. */
 static void pin(struct process *p)
 {
     cpu_set_t set;
-    if (quota_cpus() || sched_getaffinity(0, sizeof set, &set) != 0 || (unsigned)CPU_COUNT(&set) < p->workers)
+    if (la_conf_quota_cpus() || sched_getaffinity(0, sizeof set, &set) != 0 || (unsigned)CPU_COUNT(&set) < p->workers)
         return;
     int cpu = -1;
     for (unsigned i = 0; i < p->workers; i++) {
@@ -372,7 +352,7 @@ static bool start(struct process *p, struct la_conf *conf)
     char *why = NULL;
     const char *admin_why = NULL;
     p->loop = la_loop_new(on_mail, p);
-    p->workers = conf->workers ? conf->workers : auto_workers();
+    p->workers = la_conf_workers(conf);
     p->header_bytes = conf->limits.header_bytes;
     la_list_init(&p->listeners);
     la_list_init(&p->old_listeners);

@@ -4,6 +4,7 @@
  * Servers that stay keep their outlet and pool. One that is gone retires: it takes no more requests, its connections
  * are marked or parked and end as their backend hangs up; then it is freed, from the loop, never under a caller. */
 #include "internal.h"
+#include "lastack/ring.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ static struct reaper *reaper_of(struct la_upstreams *u)
 
 static void outlet_free(struct la_outlet *o)
 {
+    la_lines_close(o);
     la_timer_stop(&o->clock);
     la_list_remove(&o->node);
     la_queue_fini(&o->queue);
@@ -31,6 +33,7 @@ static void branch_free(struct la_branch *b)
     la_list_remove(&b->node);
     la_queue_fini(&b->queue);
     la_upstream_unref(&b->shared);
+    la_ring_free(&b->ring);
     free(b->outlet);
     free(b);
 }
@@ -51,7 +54,7 @@ static void reap(struct la_idle *i)
     struct la_upstreams *u = &la_container(i, struct reaper, idle)->u;
     struct la_outlet *o;
     la_list_each(&u->retired, o, struct la_outlet, node)
-        if (la_pool_total(&o->pool) == 0 && o->queue.n == 0)
+        if (la_pool_total(&o->pool) == 0 && o->queue.n == 0 && o->lines.asks == 0)
             outlet_free(o);
     struct la_branch *b;
     la_list_each(&u->branches, b, struct la_branch, node)
@@ -144,6 +147,7 @@ static void outlet_retire(struct la_outlet *o)
     la_list_push_back(&u->retired, &o->node);
     la_list_each(&o->pool.list[LA_CONN_IDLE], i, struct la_pool_item, node)
         la_pool_move(&o->pool, i, LA_CONN_PARKED, la_now_ns(u));
+    la_lines_look(o);
     la_outlet_maybe_end(o);
 }
 
@@ -189,6 +193,10 @@ static void branch_apply(struct la_branch *b, const struct la_upstream_plan *pla
     b->bound = plan->conf->balance == LA_BALANCE_HASH;
     b->outlet = la_xcalloc(plan->servers, sizeof *b->outlet);
     b->outlets = plan->servers;
+    la_ring_free(&b->ring);
+    memset(b->memc_tag, 0, sizeof b->memc_tag);
+    if (plan->conf->memcached.hash_tag)
+        memcpy(b->memc_tag, plan->conf->memcached.hash_tag, 2);
     for (unsigned i = 0; i < plan->servers; i++) {
         struct la_outlet *o = NULL;
         for (unsigned k = 0; k < before_n && o == NULL; k++)
@@ -202,6 +210,7 @@ static void branch_apply(struct la_branch *b, const struct la_upstream_plan *pla
         o->pool.conf = b->conf;
         o->index = i;
         b->outlet[i] = o;
+        la_lines_look(o);
     }
     for (unsigned k = 0; k < before_n; k++)
         if (before[k])
@@ -257,8 +266,10 @@ void la_upstreams_drain(struct la_upstreams *u)
     u->draining = true;
     struct la_branch *b;
     la_list_each(&u->branches, b, struct la_branch, node)
-        for (unsigned i = 0; i < b->outlets; i++)
+        for (unsigned i = 0; i < b->outlets; i++) {
             b->outlet[i]->pool.draining = true;
+            la_lines_look(b->outlet[i]);
+        }
 }
 
 static void outlet_each(struct la_outlet *o, void (*cb)(void *arg, struct la_conn *c), void *arg)
@@ -297,8 +308,14 @@ static void close_one(void *arg, struct la_conn *c)
 
 void la_upstreams_close(struct la_upstreams *u)
 {
-    la_upstreams_each(u, close_one, NULL);
     struct la_branch *b;
+    struct la_outlet *o;
+    la_list_each(&u->branches, b, struct la_branch, node)
+        for (unsigned i = 0; i < b->outlets; i++)
+            la_lines_close(b->outlet[i]);
+    la_list_each(&u->retired, o, struct la_outlet, node)
+        la_lines_close(o);
+    la_upstreams_each(u, close_one, NULL);
     la_list_each(&u->branches, b, struct la_branch, node) {
         for (unsigned i = 0; i < b->outlets; i++)
             outlet_retire(b->outlet[i]);

@@ -175,7 +175,7 @@ static const struct {
 
     /* known, but not here yet */
     {LISTEN("  - { address: \":80\", upstream: app, protocol: memcached }\n"),
-     "f:3:48: listen[0].protocol: \"memcached\" is not supported by this version"},
+     "f:3:33: listen[0].upstream: a memcached listener cannot use upstream \"app\", which is http"},
     {LISTEN("  - { address: \":80\", upstream: app, protocol: fastcgi }\n"),
      "f:3:48: listen[0].protocol: \"fastcgi\" is not known, must be one of http, memcached"},
     {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, rot: x }\n"),
@@ -191,7 +191,6 @@ static const struct {
     {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, try: [$url], params: { A: $reqest_uri } }\n"),
      "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
      "f:6:54: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
-    {APP(SERVERS "    memcached: {}\n"), "f:5:5: upstreams.app.memcached: not supported by this version"},
     {APP(SERVERS "    pool: { max: auto, advise: true }\n"),
      "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"
      "f:5:24: upstreams.app.pool.advise: not supported by this version"},

@@ -1,0 +1,201 @@
+/* memcached_reply.c: a server's bytes to the pieces of a reply: lines, and data blocks whose length says
+ * where they end.
+ *
+ * Owns nothing but where in a reply it is. Never looks for line ends in data. What is not the protocol is
+ * BAD: the caller gives the connection up, because from there on nothing can be matched to a command. Works
+ * at any split of the input. */
+#include "lastack/memcached.h"
+
+void la_memc_reply_init(struct la_memc_reply *r, enum la_memc_expect e)
+{
+    *r = (struct la_memc_reply){.expect = e};
+}
+
+static bool starts(struct la_slice s, const char *word)
+{
+    size_t n = strlen(word);
+    return s.n >= n && memcmp(s.p, word, n) == 0;
+}
+
+static struct la_slice word(struct la_slice *s)
+{
+    while (s->n && *s->p == ' ') {
+        s->p++;
+        s->n--;
+    }
+    struct la_slice t = {s->p, 0};
+    while (s->n && *s->p != ' ') {
+        s->p++;
+        s->n--;
+        t.n++;
+    }
+    return t;
+}
+
+static bool size_of(struct la_slice s, uint64_t *out)
+{
+    *out = 0;
+    if (s.n == 0 || s.n > 10)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+        *out = *out * 10 + (uint64_t)(s.p[i] - '0');
+    }
+    return *out <= LA_MEMC_DATA_MAX;
+}
+
+static bool is_error(struct la_slice line)
+{
+    return la_slice_eq(line, LA_SLICE("ERROR")) || starts(line, "CLIENT_ERROR ") ||
+           starts(line, "SERVER_ERROR ");
+}
+
+static enum la_memc_piece begin_data(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice size)
+{
+    if (!size_of(size, &l->size))
+        return LA_MEMC_PIECE_BAD;
+    r->left = l->size + 2;
+    return LA_MEMC_PIECE_VALUE;
+}
+
+static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, struct la_memc_line *l)
+{
+    struct la_slice rest = line;
+    if (is_error(line))
+        return LA_MEMC_PIECE_ERROR;
+    switch (r->expect) {
+    case LA_MEMC_EXPECT_LINE:
+        return line.n && !starts(line, "VALUE ") && !starts(line, "VA ") ? LA_MEMC_PIECE_LAST
+                                                                         : LA_MEMC_PIECE_BAD;
+    case LA_MEMC_EXPECT_VALUES:
+        if (la_slice_eq(line, LA_SLICE("END")))
+            return LA_MEMC_PIECE_LAST;
+        if (!starts(line, "VALUE "))
+            return LA_MEMC_PIECE_BAD;
+        word(&rest);
+        l->key = word(&rest);
+        l->rest = rest;
+        word(&rest); /* flags */
+        return begin_data(r, l, word(&rest));
+    case LA_MEMC_EXPECT_STATS:
+        if (starts(line, "STAT ") || starts(line, "ITEM "))
+            return LA_MEMC_PIECE_STAT;
+        return line.n && !starts(line, "VA") ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
+    case LA_MEMC_EXPECT_META:
+        if (starts(line, "VA ")) {
+            word(&rest);
+            struct la_slice size = word(&rest);
+            l->rest = rest;
+            return begin_data(r, l, size);
+        }
+        return line.n >= 2 && !starts(line, "VALUE ") ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
+    }
+    return LA_MEMC_PIECE_BAD;
+}
+
+static enum la_memc_piece feed_data(struct la_memc_reply *r, const char *p, size_t n, size_t *used,
+                                    struct la_memc_line *l)
+{
+    size_t take = la_min64(n, r->left);
+    for (size_t i = take; i > 0 && r->left - (i - 1) <= 2; i--) /* the line end must be one */
+        if (p[i - 1] != (r->left - (i - 1) == 2 ? '\r' : '\n'))
+            return LA_MEMC_PIECE_BAD;
+    l->bytes = la_slice(p, take);
+    r->left -= take;
+    *used = take;
+    if (r->left == 0 && r->expect == LA_MEMC_EXPECT_META)
+        return LA_MEMC_PIECE_LAST;
+    return LA_MEMC_PIECE_DATA;
+}
+
+enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, size_t n, size_t *used,
+                                      struct la_memc_line *l)
+{
+    memset(l, 0, sizeof *l);
+    *used = 0;
+    if (n == 0)
+        return LA_MEMC_PIECE_NONE;
+    if (r->left)
+        return feed_data(r, p, n, used, l);
+    const char *end = memchr(p + r->seen, '\n', n - r->seen);
+    if (end == NULL) {
+        r->seen = n;
+        return n >= LA_MEMC_REPLY_MAX ? LA_MEMC_PIECE_BAD : LA_MEMC_PIECE_NONE;
+    }
+    r->seen = 0;
+    size_t line = (size_t)(end - p);
+    if (line >= LA_MEMC_REPLY_MAX || line == 0 || p[line - 1] != '\r')
+        return LA_MEMC_PIECE_BAD;
+    *used = line + 1;
+    l->bytes = la_slice(p, line + 1);
+    return judge(r, la_slice(p, line - 1), l);
+}
+
+struct la_slice la_memc_flag(struct la_slice flags, char flag)
+{
+    struct la_slice t;
+    while ((t = word(&flags)).n)
+        if (t.p[0] == flag)
+            return la_slice(t.p + 1, t.n - 1);
+    return (struct la_slice){0};
+}
+
+bool la_memc_quiet_hides(enum la_memc_verb v, struct la_slice line)
+{
+    switch (v) {
+    case LA_MEMC_MG: return starts(line, "EN");
+    case LA_MEMC_MS: return starts(line, "HD");
+    case LA_MEMC_MD:
+    case LA_MEMC_MA: return starts(line, "HD") || starts(line, "NF");
+    default: return false;
+    }
+}
+
+/* ---- base64 ---- */
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+size_t la_base64_encode(struct la_slice in, char *out, size_t cap)
+{
+    size_t n = 0;
+    if ((in.n + 2) / 3 * 4 > cap)
+        return 0;
+    for (size_t i = 0; i < in.n; i += 3) {
+        uint32_t v = (uint32_t)(uint8_t)in.p[i] << 16;
+        if (i + 1 < in.n)
+            v |= (uint32_t)(uint8_t)in.p[i + 1] << 8;
+        if (i + 2 < in.n)
+            v |= (uint8_t)in.p[i + 2];
+        out[n++] = alphabet[v >> 18];
+        out[n++] = alphabet[v >> 12 & 63];
+        out[n++] = i + 1 < in.n ? alphabet[v >> 6 & 63] : '=';
+        out[n++] = i + 2 < in.n ? alphabet[v & 63] : '=';
+    }
+    return n;
+}
+
+bool la_base64_decode(struct la_slice in, char *out, size_t cap, size_t *n)
+{
+    *n = 0;
+    if (in.n == 0 || in.n % 4)
+        return false;
+    for (size_t i = 0; i < in.n; i += 4) {
+        uint32_t v = 0;
+        unsigned pad = 0;
+        for (unsigned k = 0; k < 4; k++) {
+            char c = in.p[i + k];
+            const char *at = c ? strchr(alphabet, c) : NULL;
+            if (c == '=' && i + 4 == in.n && k >= 2)
+                pad++;
+            else if (at == NULL || pad)
+                return false;
+            v = v << 6 | (at ? (uint32_t)(at - alphabet) : 0);
+        }
+        if (cap - *n < 3 - pad)
+            return false;
+        for (unsigned k = 0; k < 3 - pad; k++)
+            out[(*n)++] = (char)(v >> (16 - 8 * k));
+    }
+    return true;
+}

@@ -1,0 +1,157 @@
+/* memcached.h: what the files of the memcached protocol share: the client (memcached_client.c), its commands
+ * and their answers (memcached_command.c), a command's parts at the servers and which server that is
+ * (memcached_server.c). */
+#ifndef LASTACK_PROTO_MEMCACHED_H
+#define LASTACK_PROTO_MEMCACHED_H
+
+#include "lastack/client.h"
+#include "lastack/line.h"
+#include "lastack/memcached.h"
+#include "lastack/upstreams.h"
+
+/* Bytes in the order they came, in pieces charged to limits.memory. */
+struct la_mpiece {
+    struct la_mpiece *next;
+    uint32_t at, n, cap;
+    char p[];
+};
+struct la_mstore {
+    struct la_mpiece *first, *last;
+    uint64_t n;
+};
+bool la_mstore_add(struct la_env *e, struct la_mstore *s, const void *p,
+                   size_t n); /* false: no memory; nothing added */
+void la_mstore_move(struct la_env *e, struct la_mstore *from, struct la_mstore *to,
+                    uint64_t n); /* n <= from->n */
+void la_mstore_consume(struct la_env *e, struct la_mstore *s, uint64_t n);
+void la_mstore_clear(struct la_env *e, struct la_mstore *s);
+void *la_mem_get(struct la_env *e, size_t n); /* charged; NULL: no memory */
+void la_mem_put(struct la_env *e, void *p, size_t n);
+
+struct la_mcommand;
+struct la_mclient;
+
+#define LA_MPART_KEYS 64u
+
+/* What one server is asked for a command. */
+struct la_mpart {
+    struct la_ask ask;
+    struct la_list node; /* of the command */
+    struct la_mcommand *command;
+    struct la_outlet *outlet;
+    struct la_memc_reply reply;
+    struct la_mstore store; /* of the reply, what the client has not been given */
+    char *out;              /* the request's line, and its data when they are small */
+    size_t out_n, out_cap;
+    struct la_spool *body; /* its data when they are large */
+    char *dir;
+    enum la_err err;
+    bool over, error_line, rerouted, warming, hit;
+    bool no_memory;    /* the rest of the reply is dropped */
+    uint64_t kept;     /* bytes of it that were not */
+    bool wants_data;   /* of the value that is being read */
+    uint64_t store_in; /* bytes put into store so far */
+    unsigned keys, decided;
+    uint32_t index[LA_MPART_KEYS]; /* in the command's keys */
+    uint64_t end[LA_MPART_KEYS];   /* where the key's block ends, counted in store_in; 0: a miss */
+};
+
+struct la_mkey {
+    uint32_t at;
+    uint16_t n, slot;
+    struct la_mpart *part; /* NULL: not asked for yet, or `local` */
+    bool missing;          /* its server is out: a miss */
+    bool counted;
+};
+
+struct la_mcommand {
+    struct la_list node;       /* of the client */
+    struct la_mclient *client; /* NULL: gone, or nobody waits */
+    struct la_front *front;
+    struct la_env *env;
+    struct la_branch *branch; /* held */
+    enum la_memc_verb verb;
+    enum la_memc_shape shape;
+    bool noreply, quiet, base64, wants_key;
+    bool waits_for_data;
+    struct la_list parts;
+    struct la_list lanes; /* when no client is there */
+    unsigned live;        /* parts that are not over */
+    uint64_t start_ns, due_ns;
+    const char *local;  /* the answer, with its line end, when no server is asked */
+    char text[192];     /* for local */
+    enum la_err failed; /* KEYS: the end is an error */
+    bool begun;         /* some of the answer is on its way */
+    char prefix[104];
+    uint8_t prefix_n;
+    /* KEYS */
+    char *names;
+    size_t names_n;
+    struct la_mkey *key;
+    size_t keys, issued, emitted;
+    uint64_t emitted_of; /* bytes of the present key's block */
+    char head[64];       /* verb and exptime */
+    size_t head_n;
+};
+
+enum la_mclient_state { LA_MCLIENT_LINE, LA_MCLIENT_DATA, LA_MCLIENT_SWALLOW };
+
+struct la_mclient {
+    struct la_stream stream;
+    struct la_front *front;
+    struct la_list node;
+    struct la_timer timer;
+    struct la_idle idle;
+    struct la_list commands;
+    struct la_list lanes;
+    unsigned commands_n;
+    uint8_t state;
+    bool closing; /* reads no more; ends when everything is answered */
+    bool abort;   /* what was begun cannot be completed */
+    bool dead;
+    uint8_t entered;
+    uint8_t bulk; /* it moves large values: counts down */
+    char *in;
+    size_t in_n, in_cap, at, seen;
+    uint64_t left; /* DATA, SWALLOW */
+    char tail[2];  /* the last bytes of the data block */
+    struct la_mpart *upload;
+    struct la_mstore out;
+    uint64_t held; /* bytes of replies in parts */
+    uint64_t since_ns, progress_ns;
+    uint64_t received;
+    struct la_addr peer;
+};
+
+/* memcached_client.c */
+void la_mclient_pump_soon(struct la_mclient *c);
+void la_mclient_fault(struct la_mclient *c, const char *text, bool close); /* answers in turn */
+
+/* memcached_command.c */
+/* NULL: no memory. With a data block the caller fills the part that is returned in *upload and calls
+ * la_mpart_submit. */
+struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_request *r,
+                                    struct la_mpart **upload);
+struct la_mcommand *la_mcommand_local(struct la_mclient *c, const char *text);
+/* For the same upstream, and nobody waits for it. */
+struct la_mcommand *la_mcommand_detached(struct la_mcommand *like);
+void la_mstats_emit(struct la_mcommand *m);    /* memcached_stats.c: the servers' answers to stats as one */
+void la_mcommand_issue(struct la_mcommand *m); /* KEYS: asks for as many as may be asked for */
+/* Moves what is ready of its answer to the client's. True: it is answered in full, and freed. */
+bool la_mcommand_emit(struct la_mcommand *m);
+void la_mcommand_orphan(struct la_mcommand *m); /* its client is gone */
+void la_mcommand_part_over(struct la_mcommand *m, struct la_mpart *p);
+const char *la_merror_text(enum la_err e, char *buf, size_t cap);
+
+/* memcached_server.c */
+struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap);
+void la_mpart_submit(struct la_mpart *p);
+void la_mpart_free(struct la_mpart *p);
+/* The outlet that holds the key; NULL: its server is out, and nobody stands in. */
+struct la_outlet *la_moutlet_for(struct la_front *f, struct la_slice key);
+struct la_outlet *la_moutlet_any(struct la_front *f);
+bool la_moutlet_usable(struct la_outlet *o); /* also begins to ask one that is out whether it is back */
+
+extern const struct la_client_protocol la_memcached_client_protocol;
+
+#endif

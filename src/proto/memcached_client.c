@@ -1,0 +1,576 @@
+/* memcached_client.c: clients that speak memcached's text protocol: reading commands and data blocks, writing
+ * answers.
+ *
+ * Owns: the socket, the input buffer, the order of answers, client-side time and bounds. Never: what a
+ * command becomes (memcached_command.c).
+ *
+ * Good path: accepted -> read -> parsed -> a command -> (its data block, complete before any server hears of
+ * it) -> answered in turn -> more. An idle client holds no buffer.
+ *
+ * Bounded: so many commands under way, so many bytes of answers that it has not taken; then it is not read
+ * from. Data blocks beyond 64 KiB wait in a spool. `quit` and a FIN end it when all is answered. A client
+ * that leaves takes its unanswered commands' answers along, not the commands. One thread. */
+#include "memcached.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define READS_AT_ONCE 4
+#define COMMANDS_MOST 128u
+#define IN_FIRST      4096u
+#define IOVS          32
+
+static void on_io(struct la_io *io, int events);
+static void on_timer(struct la_timer *t);
+static void on_idle(struct la_idle *i);
+static void run(struct la_mclient *c);
+
+static struct la_env *env_of(const struct la_mclient *c)
+{
+    return c->front->env;
+}
+
+static uint64_t now_of(const struct la_mclient *c)
+{
+    return la_loop_now_ns(env_of(c)->loop);
+}
+
+static uint64_t held_most(const struct la_mclient *c)
+{
+    const struct la_branch *b = c->front->pipe.branch;
+    return b ? b->conf->buffer.response_bytes : 262144;
+}
+
+/* ---- life ---- */
+
+static void accept_client(struct la_front *f, int fd, const struct la_addr *peer)
+{
+    struct la_mclient *c = la_mem_get(f->env, sizeof *c);
+    if (c == NULL) {
+        la_log_limited(LA_LOG_WARN, 10000, "limits.memory reached: refusing clients");
+        la_stat_add(&f->stats->refused, 1);
+        close(fd);
+        if (f->on_client_end)
+            f->on_client_end(f, peer);
+        return;
+    }
+    memset(c, 0, sizeof *c);
+    c->front = f;
+    c->peer = *peer;
+    la_list_init(&c->node);
+    la_list_init(&c->commands);
+    la_list_init(&c->lanes);
+    la_list_init(&c->idle.node);
+    c->idle.cb = on_idle;
+    la_list_push_back(&f->list, &c->node);
+    la_stream_init(&c->stream, f->env->loop, fd, on_io);
+    la_timer_init(&c->timer, f->env->loop, on_timer);
+    f->clients++;
+    la_stat_add(&f->stats->accepted, 1);
+    atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
+    c->since_ns = c->progress_ns = now_of(c);
+    run(c);
+}
+
+static void client_free(struct la_mclient *c)
+{
+    struct la_front *f = c->front;
+    struct la_addr peer = c->peer;
+    la_mem_put(f->env, c, sizeof *c);
+    f->clients--;
+    if (f->on_client_end)
+        f->on_client_end(f, &peer);
+}
+
+static void drop_in(struct la_mclient *c)
+{
+    la_mem_put(env_of(c), c->in, c->in_cap);
+    c->in = NULL;
+    c->in_n = c->in_cap = c->at = c->seen = 0;
+}
+
+static void end(struct la_mclient *c, bool reset)
+{
+    if (c->dead)
+        return;
+    c->dead = true;
+    la_timer_stop(&c->timer);
+    la_list_remove(&c->idle.node);
+    la_list_remove(&c->node);
+    if (c->upload) { /* no server has heard of it */
+        c->upload->command->waits_for_data = false;
+        c->upload = NULL;
+    }
+    while (!la_list_empty(&c->commands))
+        la_mcommand_orphan(la_list_first(&c->commands, struct la_mcommand, node));
+    la_lanes_forget(&c->lanes);
+    la_mstore_clear(env_of(c), &c->out);
+    drop_in(c);
+    atomic_fetch_sub_explicit(&c->front->stats->connections, 1, memory_order_relaxed);
+    if (reset)
+        la_stream_reset(&c->stream);
+    else
+        la_stream_close(&c->stream);
+    if (c->entered == 0)
+        client_free(c);
+}
+
+/* ---- timers ---- */
+
+static void arm(struct la_mclient *c)
+{
+    const struct la_front *f = c->front;
+    uint64_t ms = 0;
+    if (c->out.n)
+        ms = f->write_ms;
+    else if (c->state != LA_MCLIENT_LINE)
+        ms = f->body_ms;
+    else if (c->in_n > c->at)
+        ms = f->head_ms;
+    else if (c->commands_n == 0)
+        ms = f->keepalive_ms;
+    if (ms)
+        la_timer_set(&c->timer, ms);
+    else
+        la_timer_stop(&c->timer);
+}
+
+static uint64_t ms_since(const struct la_mclient *c, uint64_t ns)
+{
+    uint64_t now = now_of(c);
+    return now > ns ? (now - ns) / 1000000u : 0;
+}
+
+static void on_timer(struct la_timer *t)
+{
+    struct la_mclient *c = la_container(t, struct la_mclient, timer);
+    const struct la_front *f = c->front;
+    bool over;
+    if (c->out.n)
+        over = ms_since(c, c->progress_ns) >= f->write_ms;
+    else if (c->state != LA_MCLIENT_LINE)
+        over = ms_since(c, c->progress_ns) >= f->body_ms ||
+               ms_since(c, c->since_ns) >
+                   f->body_ms + (f->min_rate ? c->received * 1000 / f->min_rate : UINT64_MAX / 2);
+    else if (c->in_n > c->at) /* a line that does not end; unless it waits for earlier answers */
+        over = c->commands_n == 0 && ms_since(c, c->since_ns) >= f->head_ms;
+    else
+        over = c->commands_n == 0 && ms_since(c, c->progress_ns) >= f->keepalive_ms;
+    if (!over) {
+        arm(c);
+        return;
+    }
+    la_stat_add(&f->stats->timeouts, 1);
+    end(c, c->out.n > 0);
+}
+
+/* ---- answers ---- */
+
+void la_mclient_pump_soon(struct la_mclient *c)
+{
+    if (!c->dead)
+        la_loop_defer(env_of(c)->loop, &c->idle);
+}
+
+/* Writes what is there. False: the client is gone. */
+static bool write_out(struct la_mclient *c)
+{
+    while (c->out.n) {
+        struct iovec v[IOVS];
+        int n = 0;
+        size_t all = 0;
+        for (struct la_mpiece *p = c->out.first; p && n < IOVS; p = p->next) {
+            if (p->at == p->n)
+                continue;
+            v[n] = (struct iovec){p->p + p->at, p->n - p->at};
+            all += v[n++].iov_len;
+        }
+        ssize_t k = la_stream_send(&c->stream, v, n, false);
+        if (k == LA_STREAM_AGAIN)
+            break;
+        if (k < 0) {
+            end(c, true);
+            return false;
+        }
+        c->progress_ns = now_of(c);
+        la_mstore_consume(env_of(c), &c->out, (uint64_t)k);
+        if ((size_t)k < all)
+            break;
+    }
+    return true;
+}
+
+static bool may_read(const struct la_mclient *c)
+{
+    if (c->closing || c->dead)
+        return false;
+    if (c->state == LA_MCLIENT_DATA && c->upload && c->upload->body && la_spool_room(c->upload->body) == 0)
+        return false;
+    if (c->state != LA_MCLIENT_LINE)
+        return true;
+    return c->commands_n < COMMANDS_MOST && c->out.n + c->held < held_most(c);
+}
+
+static void want(struct la_mclient *c)
+{
+    int w = (may_read(c) ? LA_READ : 0) | (c->out.n ? LA_WRITE : 0);
+    la_io_want(&c->stream.io, w);
+    arm(c);
+}
+
+/* Puts ready answers on their way, in order. */
+static void pump(struct la_mclient *c)
+{
+    c->entered++;
+    uint64_t before;
+    do {
+        before = c->out.n;
+        while (!c->abort && !la_list_empty(&c->commands) && c->out.n < held_most(c) &&
+               la_mcommand_emit(la_list_first(&c->commands, struct la_mcommand, node)))
+            ;
+        if (!write_out(c))
+            break;
+    } while (!c->dead && !c->abort && c->out.n == 0 && before != c->out.n && !la_list_empty(&c->commands));
+    if (!c->dead && c->abort && c->out.n == 0)
+        end(c, true);
+    if (!c->dead && c->closing && la_list_empty(&c->commands) && c->out.n == 0)
+        end(c, false);
+    c->entered--;
+    if (c->dead && c->entered == 0)
+        client_free(c);
+}
+
+static void on_idle(struct la_idle *i)
+{
+    struct la_mclient *c = la_container(i, struct la_mclient, idle);
+    bool waited = !may_read(c);
+    c->entered++;
+    pump(c);
+    if (!c->dead && waited && may_read(c) && c->in_n > c->at)
+        run(c); /* what has been read already */
+    if (!c->dead)
+        want(c);
+    c->entered--;
+    if (c->dead && c->entered == 0)
+        client_free(c);
+}
+
+void la_mclient_fault(struct la_mclient *c, const char *text, bool close)
+{
+    char line[128];
+    snprintf(line, sizeof line, "%s\r\n", text ? text : "");
+    struct la_mcommand *m = la_mcommand_local(c, NULL);
+    if (m == NULL) {
+        c->abort = true;
+        return;
+    }
+    memcpy(m->text, text ? line : "", text ? strlen(line) + 1 : 1);
+    m->local = m->text;
+    c->closing |= close;
+}
+
+/* ---- data blocks ---- */
+
+static void on_spool_ready(void *arg)
+{
+    struct la_mpart *p = arg;
+    struct la_mclient *c = p->command->client;
+    if (p->ask.lane)
+        la_ask_resume(&p->ask);
+    else if (c && c->upload == p)
+        run(c);
+}
+
+static bool begin_spool(struct la_mclient *c, struct la_mpart *p)
+{
+    const struct la_conf_upstream *u = c->front->pipe.branch->conf;
+    struct la_env *e = env_of(c);
+    p->dir = la_xstrdup(c->front->pipe.dir);
+    struct la_spool_conf conf = {.loop = e->loop,
+                                 .filer = e->filer,
+                                 .bounds = e->bounds,
+                                 .dir = p->dir,
+                                 .mem_bytes = u->buffer.request_bytes,
+                                 .file_bytes = UINT64_MAX};
+    p->body = la_spool_new(&conf, on_spool_ready, p);
+    return p->body != NULL;
+}
+
+static void upload_failed(struct la_mclient *c, enum la_err e)
+{
+    struct la_mpart *p = c->upload;
+    struct la_mcommand *m = p->command;
+    c->upload = NULL;
+    m->waits_for_data = false;
+    la_mpart_free(p);
+    m->failed = e;
+    m->local =
+        e == LA_BAD_REQUEST ? "CLIENT_ERROR bad data chunk\r\n" : la_merror_text(e, m->text, sizeof m->text);
+    c->state = LA_MCLIENT_SWALLOW;
+    if (e == LA_BAD_REQUEST) { /* where the next command begins is in doubt */
+        m->noreply = false;
+        c->closing = true;
+    }
+    la_mclient_pump_soon(c);
+}
+
+/* The data block is complete. */
+static void data_done(struct la_mclient *c)
+{
+    struct la_mpart *p = c->upload;
+    bool fine = c->tail[0] == '\r' && c->tail[1] == '\n';
+    c->state = LA_MCLIENT_LINE;
+    c->since_ns = now_of(c);
+    if (p == NULL)
+        return;
+    if (!fine) {
+        upload_failed(c, LA_BAD_REQUEST);
+        c->state = LA_MCLIENT_LINE;
+        return;
+    }
+    c->upload = NULL;
+    p->command->start_ns = now_of(c);
+    p->command->due_ns = p->command->start_ns + p->command->branch->conf->timeouts.response_ms * 1000000u;
+    la_mpart_submit(p);
+}
+
+/* Bytes of a data block; how many were taken. */
+static size_t take_data(struct la_mclient *c, const char *from, size_t n)
+{
+    struct la_mpart *p = c->upload;
+    n = la_min64(n, c->left);
+    if (p && p->body)
+        n = la_min64(n, la_spool_room(p->body));
+    if (n == 0)
+        return 0;
+    if (n >= 2) {
+        memcpy(c->tail, from + n - 2, 2);
+    } else {
+        c->tail[0] = c->tail[1];
+        c->tail[1] = from[0];
+    }
+    c->left -= n;
+    c->received += n;
+    if (p && p->body) {
+        enum la_err e = la_spool_write(p->body, from, n);
+        if (e != LA_OK)
+            upload_failed(c, e);
+    } else if (p) {
+        memcpy(p->out + p->out_n, from, n);
+        p->out_n += n;
+    }
+    if (c->left == 0)
+        data_done(c);
+    return n;
+}
+
+/* ---- reading ---- */
+
+static void start_data(struct la_mclient *c, struct la_mpart *p, uint64_t n)
+{
+    c->upload = p;
+    c->left = n;
+    c->state = p ? LA_MCLIENT_DATA : LA_MCLIENT_SWALLOW;
+    c->since_ns = c->progress_ns = now_of(c);
+    c->received = 0;
+    if (p && n > LA_BULK_BYTES && !begin_spool(c, p))
+        upload_failed(c, LA_MEMORY);
+}
+
+static void on_bad(struct la_mclient *c, const struct la_memc_fault *f)
+{
+    c->at += f->used;
+    if (f->binary) {
+        la_log_limited(
+            LA_LOG_WARN, 10000,
+            "listener %s: a client speaks memcached's binary protocol, which is not carried: in PHP set "
+            "Memcached::OPT_BINARY_PROTOCOL to false (memcached.sess_binary_protocol = Off for sessions)",
+            c->front->name);
+        c->at = c->in_n;
+        c->closing = true;
+        la_mclient_pump_soon(c);
+        return;
+    }
+    if (f->noreply && !f->close) { /* as memcached: errors are not answered either */
+        if (f->swallow)
+            start_data(c, NULL, f->swallow);
+        return;
+    }
+    la_mclient_fault(c, f->text, f->close);
+    if (f->close)
+        c->at = c->in_n;
+    else if (f->swallow)
+        start_data(c, NULL, f->swallow);
+}
+
+/* One command out of what is there. False: more bytes are needed. */
+static bool parse(struct la_mclient *c)
+{
+    struct la_memc_request r;
+    struct la_memc_fault f;
+    struct la_mpart *upload;
+    switch (la_memc_parse(&r, c->in + c->at, c->in_n - c->at, &c->seen, &f)) {
+    case LA_MEMC_MORE: return false;
+    case LA_MEMC_BAD:
+        c->seen = 0;
+        on_bad(c, &f);
+        return true;
+    case LA_MEMC_DONE: break;
+    }
+    la_stat_add(&c->front->stats->requests, 1);
+    if (la_mcommand_new(c, &r, &upload) == NULL) {
+        c->abort = true;
+        la_mclient_pump_soon(c);
+        c->at = c->in_n;
+        c->closing = true;
+        return true;
+    }
+    c->at += r.used;
+    c->since_ns = now_of(c);
+    c->closing |= r.verb == LA_MEMC_QUIT;
+    if (r.has_data)
+        start_data(c, upload, r.bytes + 2);
+    return true;
+}
+
+/* Uses up what is in the buffer. */
+static void use(struct la_mclient *c)
+{
+    while (c->at < c->in_n && !c->closing) {
+        if (c->state != LA_MCLIENT_LINE) {
+            size_t n = take_data(c, c->in + c->at, c->in_n - c->at);
+            c->at += n;
+            if (n == 0)
+                return;
+        } else if (!may_read(c) || !parse(c)) {
+            return;
+        }
+    }
+}
+
+/* Room for more of a line. False: no memory. */
+static bool make_room(struct la_mclient *c)
+{
+    if (c->at == c->in_n)
+        c->at = c->in_n = 0;
+    if (c->at) {
+        memmove(c->in, c->in + c->at, c->in_n - c->at);
+        c->in_n -= c->at;
+        c->at = 0;
+    }
+    if (c->in_n < c->in_cap)
+        return true;
+    size_t cap = c->in_cap ? c->in_cap * 4 : IN_FIRST;
+    char *more = la_mem_get(env_of(c), cap);
+    if (more == NULL)
+        return false;
+    memcpy(more, c->in ? c->in : "", c->in_n);
+    la_mem_put(env_of(c), c->in, c->in_cap);
+    c->in = more;
+    c->in_cap = cap;
+    return true;
+}
+
+/* > 0, 0 at FIN, LA_STREAM codes. */
+static ssize_t read_some(struct la_mclient *c)
+{
+    struct la_env *e = env_of(c);
+    if (c->state != LA_MCLIENT_LINE && c->at == c->in_n) { /* a data block: past the buffer */
+        size_t most = la_min64(c->left, LA_SCRATCH_BYTES);
+        if (c->upload && c->upload->body)
+            most = la_min64(most, la_spool_room(c->upload->body));
+        if (most == 0)
+            return LA_STREAM_AGAIN;
+        ssize_t n = la_stream_recv(&c->stream, e->scratch, most);
+        if (n > 0) {
+            c->progress_ns = now_of(c);
+            take_data(c, e->scratch, (size_t)n);
+        }
+        return n;
+    }
+    if (!make_room(c)) {
+        c->abort = true;
+        return LA_STREAM_FAIL;
+    }
+    bool first = c->in_n == 0;
+    ssize_t n = la_stream_recv(&c->stream, c->in + c->in_n, c->in_cap - c->in_n);
+    if (n > 0) {
+        c->progress_ns = now_of(c);
+        if (first && c->state == LA_MCLIENT_LINE)
+            c->since_ns = c->progress_ns;
+        c->in_n += (size_t)n;
+        use(c);
+    }
+    return n;
+}
+
+static void run(struct la_mclient *c)
+{
+    c->entered++;
+    use(c);
+    for (int i = 0; i < READS_AT_ONCE && may_read(c); i++) {
+        ssize_t n = read_some(c);
+        if (n > 0)
+            continue;
+        if (n == 0) { /* what was asked is answered, then it is over */
+            c->closing = true;
+            if (c->upload) {
+                c->upload->command->local = "";
+                c->upload->command->waits_for_data = false;
+                c->upload = NULL;
+            }
+            la_mclient_pump_soon(c);
+        }
+        if (n == LA_STREAM_FAIL)
+            end(c, true);
+        break;
+    }
+    if (!c->dead) {
+        if (c->at == c->in_n)
+            drop_in(c);
+        want(c);
+        if (c->closing)
+            la_mclient_pump_soon(c);
+    }
+    c->entered--;
+    if (c->dead && c->entered == 0)
+        client_free(c);
+}
+
+static void on_io(struct la_io *io, int events)
+{
+    struct la_mclient *c = la_container(io, struct la_mclient, stream.io);
+    if (events & LA_WRITE)
+        la_mclient_pump_soon(c);
+    if (events & LA_READ)
+        run(c);
+}
+
+/* ---- fronts ---- */
+
+static void drain_front(struct la_front *f)
+{
+    struct la_mclient *c;
+    f->draining = true;
+    la_list_each(&f->list, c, struct la_mclient, node)
+    {
+        if (c->state == LA_MCLIENT_LINE && c->in_n == c->at)
+            c->closing = true;
+        la_mclient_pump_soon(c);
+    }
+}
+
+static void close_front(struct la_front *f)
+{
+    struct la_mclient *c;
+    la_list_each(&f->list, c, struct la_mclient, node) end(c, true);
+}
+
+const struct la_client_protocol la_memcached_client_protocol = {
+    .name = "memcached", .accept = accept_client, .drain = drain_front, .close = close_front};
+
+const struct la_client_protocol *la_client_protocol_find(enum la_protocol p)
+{
+    return p == LA_PROTO_MEMCACHED ? &la_memcached_client_protocol : NULL;
+}
