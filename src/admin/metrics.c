@@ -9,6 +9,7 @@
  *
  * Two upstreams may have the same server address: lastack_ports has one line per (source, destination) then, because
  * these are the same ports. Nothing can fail but memory. Main thread. */
+#include "lastack/memcached.h"
 #include "sums.h"
 
 #include <math.h>
@@ -307,6 +308,36 @@ static void upstreams(struct page *p)
     each_upstream(p, bytes);
 }
 
+/* ---- memcached ---- */
+
+static void commands(struct page *p, const struct la_upstream_plan *plan)
+{
+    for (int v = 0; plan->conf->protocol == LA_PROTO_MEMCACHED && v < LA_MEMC_VERB_COUNT; v++)
+        count(p, LABELS({"upstream", plan->shared->name}, {"command", la_memc_verb_name((enum la_memc_verb)v)}),
+              la_sum_upstream_command(plan->shared, (unsigned)v));
+}
+
+static void keys(struct page *p, const struct la_upstream_plan *plan)
+{
+    if (plan->conf->protocol != LA_PROTO_MEMCACHED)
+        return;
+    count(p, LABELS({"upstream", plan->shared->name}, {"result", "hit"}), la_sum_upstream_keys(plan->shared, true));
+    count(p, LABELS({"upstream", plan->shared->name}, {"result", "miss"}), la_sum_upstream_keys(plan->shared, false));
+}
+
+static void memcached(struct page *p)
+{
+    bool any = false;
+    for (unsigned i = 0; i < la_admin_plans(p->s); i++)
+        any |= plan_at(p, i)->conf->protocol == LA_PROTO_MEMCACHED;
+    if (!any)
+        return;
+    family(p, "lastack_memcached_commands_total", "counter", "Commands of memcached clients.");
+    each_upstream(p, commands);
+    family(p, "lastack_memcached_keys_total", "counter", "Keys asked for with get and the like: hit or miss.");
+    each_upstream(p, keys);
+}
+
 /* ---- servers ---- */
 
 static void connections(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
@@ -576,6 +607,7 @@ void la_metrics_write(struct la_text *out, const struct la_admin_state *s, const
     requests(&p);
     errors(&p);
     upstreams(&p);
+    memcached(&p);
     servers(&p);
     ports(&p);
 }

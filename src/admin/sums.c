@@ -152,6 +152,18 @@ uint64_t la_sum_upstream_error(const struct la_upstream *u, enum la_err e)
     SUM(u->workers, u->stats[w].error[e]);
 }
 
+uint64_t la_sum_upstream_command(const struct la_upstream *u, unsigned command)
+{
+    SUM(u->workers, u->stats[w].command[command]);
+}
+
+uint64_t la_sum_upstream_keys(const struct la_upstream *u, bool hits)
+{
+    if (hits)
+        SUM(u->workers, u->stats[w].hits);
+    SUM(u->workers, u->stats[w].misses);
+}
+
 /* ---- the rest ---- */
 
 uint64_t la_sum_proxy_code(const struct la_admin_state *s, unsigned code)

@@ -46,6 +46,8 @@ struct la_upstream_sums la_sum_upstream(const struct la_upstream *u);
 void la_sum_phase(const struct la_upstream *u, enum la_phase phase, struct la_hist *out); /* replaces *out */
 uint64_t la_sum_upstream_code(const struct la_upstream *u, unsigned code);
 uint64_t la_sum_upstream_error(const struct la_upstream *u, enum la_err e);
+uint64_t la_sum_upstream_command(const struct la_upstream *u, unsigned command);
+uint64_t la_sum_upstream_keys(const struct la_upstream *u, bool hits);
 
 /* ---- the rest ---- */
 

@@ -145,9 +145,9 @@ bool la_memc_quiet_hides(enum la_memc_verb v, struct la_slice line)
 {
     switch (v) {
     case LA_MEMC_MG: return starts(line, "EN");
-    case LA_MEMC_MS: return starts(line, "HD");
-    case LA_MEMC_MD:
-    case LA_MEMC_MA: return starts(line, "HD") || starts(line, "NF");
+    case LA_MEMC_MS:
+    case LA_MEMC_MD: return starts(line, "HD");
+    case LA_MEMC_MA: return starts(line, "HD") || starts(line, "VA");
     default: return false;
     }
 }

@@ -197,7 +197,9 @@ static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice
         return bad(f, "ERROR", store);
     if (store) {
         struct la_slice bytes = token(&rest);
-        if (!number(bytes, UINT64_MAX, &r->bytes) || r->bytes > LA_MEMC_DATA_MAX)
+        if (!number(bytes, UINT64_MAX, &r->bytes))
+            return bad(f, BAD_FORMAT, true);
+        if (r->bytes > LA_MEMC_DATA_MAX)
             return bad(f, BAD_CHUNK, true);
         r->has_data = true;
         f->swallow = r->bytes + 2;

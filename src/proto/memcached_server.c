@@ -300,6 +300,7 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
     struct la_mcommand *m = p->command;
     struct la_slice rest = line, word;
     bool first = true, name = m->shape == LA_MEMC_SHAPE_META_DEBUG;
+    bool encoded = la_memc_flag(line, 'b').p != NULL; /* the server's word, not the request's */
     while (la_memc_next_key(&rest, &word)) {
         char plain[2 * LA_MEMC_KEY_MAX], text[LA_MEMC_REPLY_MAX];
         struct la_slice key = name ? word : la_slice(word.p + 1, word.n - 1);
@@ -308,7 +309,7 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
             store(p, LA_SLICE(" "));
         if (first || !(name ? true : word.p[0] == 'k' && m->wants_key)) {
             store(p, word);
-        } else if (m->base64 && !name && la_base64_decode(key, plain, sizeof plain, &n)) {
+        } else if (encoded && !name && la_base64_decode(key, plain, sizeof plain, &n)) {
             key = la_slice(plain, n);
             strip(m, &key);
             n = la_base64_encode(key, text, sizeof text);
@@ -336,7 +337,8 @@ static void store_line(struct la_mpart *p, const struct la_memc_line *l, bool er
 {
     struct la_mcommand *m = p->command;
     p->error_line = error;
-    if (!error && m->quiet && la_memc_quiet_hides(m->verb, l->bytes))
+    p->hidden = !error && m->quiet && la_memc_quiet_hides(m->verb, l->bytes);
+    if (p->hidden)
         return;
     if (m->verb == LA_MEMC_MG)
         la_stat_add(begins(l->bytes, "EN") ? &m->branch->stats->misses : &m->branch->stats->hits, 1);
@@ -376,15 +378,18 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
                 big_value(p, l.size);
             }
             break;
-        case LA_MEMC_PIECE_DATA: store(p, l.bytes); break;
+        case LA_MEMC_PIECE_DATA:
+            if (!p->hidden)
+                store(p, l.bytes);
+            break;
         case LA_MEMC_PIECE_STAT: store(p, l.bytes); break;
         case LA_MEMC_PIECE_LAST:
             if (m->shape == LA_MEMC_SHAPE_KEYS)
                 decide_rest(p);
-            else if (p->wants_data)
-                store(p, l.bytes);
-            else
+            else if (!p->wants_data)
                 store_line(p, &l, false);
+            else if (!p->hidden)
+                store(p, l.bytes);
             return LA_ASK_DONE;
         case LA_MEMC_PIECE_ERROR: store_line(p, &l, true); return LA_ASK_DONE;
         }
