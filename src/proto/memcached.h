@@ -48,6 +48,7 @@ struct la_mpart {
     enum la_err err;
     bool over, error_line, rerouted, warming, hit;
     bool no_memory;    /* the rest of the reply is dropped */
+    bool hidden;       /* quiet: it is not answered */
     uint64_t kept;     /* bytes of it that were not */
     bool wants_data;   /* of the value that is being read */
     uint64_t store_in; /* bytes put into store so far */
