@@ -478,6 +478,8 @@ static bool emit_keys(struct la_mcommand *m)
         if (p && k->slot + 1u == p->keys) {
             if (!p->over) /* its END */
                 return false;
+            if (p->err != LA_OK && !misses(m)) /* its END never came */
+                m->failed = p->err;
             keep_error_line(m, p);
             la_mpart_free(p);
         }

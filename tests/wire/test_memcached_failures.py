@@ -1,0 +1,249 @@
+"""Servers that stop, die, come back: every command is answered within its timeout, only that server's keys are touched,
+and the return needs nobody. Failover, warm-up, flush on return."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import memcached as mc
+from harness.wait import scale, until
+
+MISS = b"END\r\n"
+
+
+def place(port, servers, count=60):
+    """{server: keys} as lastack has placed them."""
+    found = {s.text: [] for s in servers}
+    with mc.Client(port) as c:
+        for n in range(count):
+            assert c.set(b"key:%d" % n, b"%d" % n) == b"STORED\r\n"
+    for s in servers:
+        with mc.Client(s.port) as d:
+            found[s.text] = sorted(d.get(*(b"key:%d" % n for n in range(count))))
+    assert all(found.values()) and sum(map(len, found.values())) == count
+    return found
+
+
+class Askers:
+    """Threads that ask for keys all the time; what they saw by key."""
+
+    def __init__(self, port, keys, threads=4, limit=8.0):
+        self.port, self.keys, self.limit, self.stop = port, keys, limit, False
+        self.bad, self.answers, self.slowest = [], {k: [] for k in keys}, 0.0
+        self.threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)]
+        for t in self.threads:
+            t.start()
+
+    def _run(self, n):
+        try:
+            with mc.Client(self.port, timeout=self.limit) as c:
+                while not self.stop:
+                    for key in self.keys[n::len(self.threads)]:
+                        c.send(b"get " + key + b"\r\n")
+                        line = c.line()
+                        if line.startswith(b"VALUE "):
+                            assert line.split()[1] == key
+                            value = c.exactly(int(line.split()[3]) + 7)[:-7]
+                            assert key == b"key:" + value
+                            self.answers[key].append("hit")
+                        elif line == MISS:
+                            self.answers[key].append("miss")
+                        elif line.startswith(b"SERVER_ERROR lastack: "):
+                            self.answers[key].append("error")
+                        else:
+                            raise AssertionError(line)
+        except (OSError, AssertionError) as error:
+            self.bad.append(repr(error))
+
+    def mark(self):
+        """Forget what was seen so far."""
+        for key in self.keys:
+            self.answers[key] = []
+
+    def until_seen(self, what, keys, timeout=30):
+        until(lambda: self.bad or all(self.answers[k][-1:] == [what] for k in keys), timeout, f"{what} for {len(keys)} keys")
+        assert not self.bad, self.bad
+
+    def end(self):
+        self.stop = True
+        for t in self.threads:
+            t.join(20)
+        assert not self.bad, self.bad
+
+
+QUICK = {"timeouts": {"connect": "300ms", "response": "300ms"}, "passive": {"failures": 2, "out": "200ms", "out_max": "400ms"},
+         "health": {"timeout": "300ms"}}
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("eject", ["miss", "error", "rehash"])
+def test_a_server_stops_and_goes_on(run, eject):
+    servers = mc.start(run, 3)
+    p, port = mc.front(run, servers, memcached={"auto_eject": eject, "distribution": "ketama"}, **QUICK)
+    keys = place(port, servers)
+    victim = servers[1]
+    theirs = keys[victim.text]
+    others = [k for s in servers if s is not victim for k in keys[s.text]]
+    askers = Askers(port, sorted(theirs + others))
+    askers.until_seen("hit", theirs + others)
+    os.kill(victim.pid, signal.SIGSTOP)
+    askers.until_seen("error" if eject == "error" else "miss", theirs)
+    mc.wait_up(p, victim.text, 0)
+    askers.mark()
+    askers.until_seen("hit", others)
+    assert {a for k in others for a in askers.answers[k]} == {"hit"}
+    if eject == "rehash":  # other servers take what is set now
+        with mc.Client(port) as c:
+            for k in theirs:
+                assert c.set(k, k[4:]) == b"STORED\r\n"
+        askers.until_seen("hit", theirs)
+    elif eject == "miss":
+        with mc.Client(port) as c:
+            assert c.set(theirs[0], b"x").startswith(b"SERVER_ERROR lastack: ")
+            assert c.ask(b"mg " + theirs[0] + b" v\r\n") == b"EN\r\n"
+            assert c.get(theirs[0], others[0]) == {others[0]: others[0][4:]}
+    os.kill(victim.pid, signal.SIGCONT)
+    mc.wait_up(p, victim.text)
+    askers.until_seen("hit", theirs + others)
+    askers.end()
+
+
+@pytest.mark.sanitizer
+def test_a_server_dies_and_is_restarted(run):
+    servers = mc.start(run, 3)
+    p, port = mc.front(run, servers, **QUICK)
+    keys = place(port, servers)
+    victim = servers[0]
+    theirs = keys[victim.text]
+    others = [k for s in servers if s is not victim for k in keys[s.text]]
+    askers = Askers(port, sorted(theirs + others))
+    for _ in range(scale(1, 5)):
+        askers.until_seen("hit", theirs + others)
+        askers.mark()
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.popen.wait(10)
+        askers.until_seen("miss", theirs)
+        victim = run.own(victim.again(run.directory))
+        mc.wait_up(p, victim.text)
+        with mc.Client(port) as c:
+            for k in theirs:
+                until(lambda k=k: c.set(k, k[4:]) == b"STORED\r\n", 10, "a set to the server that is back")
+        askers.until_seen("hit", theirs)
+        assert {a for k in others for a in askers.answers[k]} <= {"hit"}
+    askers.end()
+
+
+def test_a_part_that_fails(run):
+    """A multi-get over three servers of which one is silent: hits, misses (or an error), one END, in time."""
+    servers = mc.start(run, 3)
+    for eject in ("miss", "error"):
+        p, port = mc.front(run, servers, memcached={"auto_eject": eject}, timeouts={"response": "400ms"}, passive={"failures": 0})
+        keys = place(port, servers)
+        every = [b"key:%d" % n for n in range(60)]
+        os.kill(servers[2].pid, signal.SIGSTOP)
+        try:
+            with mc.Client(port) as c:
+                c.send(b"get " + b" ".join(every) + b"\r\nversion\r\n")
+                text = c.until(b"VERSION")
+        finally:
+            os.kill(servers[2].pid, signal.SIGCONT)
+        found = [line.split()[1] for line in text.split(b"\r\n") if line.startswith(b"VALUE")]
+        if eject == "miss":
+            assert found == [k for k in every if k not in keys[servers[2].text]]
+            assert text.count(b"END\r\n") == 1
+        else:
+            assert text.count(b"END\r\n") == 0 and text.count(b"SERVER_ERROR lastack: ") == 1
+        p.process.kill()
+        p.stopped = True
+
+
+def test_nobody_listens(run):
+    port_ = mc.free_port()
+    _, port = mc.front(run, [f"127.0.0.1:{port_}"])
+    with mc.Client(port) as c:
+        for _ in range(10):
+            assert c.set(b"a", b"1").startswith(b"SERVER_ERROR lastack: ")
+            assert c.get(b"a") == {}
+            assert c.ask(b"version\r\n").startswith(b"SERVER_ERROR lastack: ")
+            assert c.ask(b"stats\r\n").startswith(b"SERVER_ERROR lastack: ")
+            assert c.ask(b"flush_all\r\n").startswith(b"SERVER_ERROR lastack: ")
+            c.send(b"set a 0 0 1 noreply\r\n1\r\nmn\r\n")
+            assert c.line() == b"MN\r\n"
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_flush_on_return(run, flush):
+    """A server that was away may hold what was changed meanwhile: with flush_on_return nobody reads that."""
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], memcached={"flush_on_return": flush}, **QUICK)
+    with mc.Client(port) as c:
+        c.set(b"k", b"stale")
+        os.kill(server.pid, signal.SIGSTOP)
+        until(lambda: c.get(b"k") == {} and p.metrics().sum("lastack_server_up", server=server.text) == 0, 20, "it to be out")
+        os.kill(server.pid, signal.SIGCONT)
+
+        def back():
+            c.get(b"k")
+            return p.metrics().sum("lastack_server_up", server=server.text) == 1
+        until(back, 20, "its return")
+        assert c.get(b"k") == ({} if flush else {b"k": b"stale"})
+    assert server.stat("cmd_flush") == (1 if flush else 0)
+
+
+def test_failover(run):
+    first, second = mc.start(run, 2)
+    p, port = mc.front(run, [first], memcached={"failover": "spare"},
+                       upstreams={"spare": {"protocol": "memcached", "servers": [second.text]}}, **QUICK)
+    with mc.Client(port) as c:
+        assert c.set(b"k", b"one") == b"STORED\r\n"
+        os.kill(first.pid, signal.SIGKILL)
+        first.popen.wait(10)
+        until(lambda: c.set(b"k", b"two") == b"STORED\r\n", 10, "the spare to take it")
+        assert c.get(b"k") == {b"k": b"two"}
+        assert second.stat("curr_items") == 1
+        first = run.own(first.again(run.directory))
+
+        def back():
+            c.get(b"nothing")
+            return p.metrics().sum("lastack_server_up", server=first.text) == 1
+        until(back, 20, "the return of the first")
+        assert c.get(b"k") == {}
+
+
+def test_warm_up(run):
+    """A new, cold server asks the old one on a miss, and keeps what it gets."""
+    cold, warm = mc.start(run, 2)
+    _, port = mc.front(run, [cold], memcached={"warm_from": "old"},
+                       upstreams={"old": {"protocol": "memcached", "servers": [warm.text]}})
+    with mc.Client(port) as c, mc.Client(warm.port) as old, mc.Client(cold.port) as new:
+        old.set(b"k", b"kept", flags=7)
+        assert c.ask(b"get k\r\n", MISS) == b"VALUE k 7 4\r\nkept\r\nEND\r\n"
+        until(lambda: new.get(b"k"), 5, "it to be kept")
+        assert new.ask(b"get k\r\n", MISS) == b"VALUE k 7 4\r\nkept\r\nEND\r\n"
+        old.ask(b"delete k\r\n")
+        assert c.get(b"k") == {b"k": b"kept"}
+        assert c.get(b"nowhere") == {}
+        c.set(b"n", b"new")
+        assert old.get(b"n") == {}
+
+
+def test_reload_moves_keys_and_loses_nothing(run):
+    """A third server joins while commands run: nobody sees an error, kept servers keep their connections."""
+    servers = mc.start(run, 3)
+    p, port = mc.front(run, servers[:2], memcached={"distribution": "ketama"})
+    keys = place(port, servers[:2])
+    askers = Askers(port, sorted(k for v in keys.values() for k in v))
+    askers.until_seen("hit", askers.keys)
+    conf = dict(p.conf)
+    for count in (3, 1, 2):
+        conf["upstreams"]["cache"]["servers"] = [s.text for s in servers[:count]]
+        p.reload(conf)
+        time.sleep(0.1)
+    askers.until_seen("hit", askers.keys)
+    askers.end()
+    assert not any("error" in a for a in askers.answers.values())
+    m = p.metrics()
+    assert m.sum("lastack_connections_closed_total", by="proxy") == 0
+    assert m.sum("lastack_connections_opened_total", server=servers[0].text) <= 2
