@@ -387,13 +387,10 @@ size_t la_memc_write(const struct la_memc_request *r, struct la_slice prefix, ch
         put_word(&w, la_slice(digits + at, sizeof digits - at));
     }
     struct la_slice rest = r->after, t;
-    while (shape != LA_MEMC_SHAPE_KEYS && (t = token(&rest)).n) {
-        struct la_slice tail = rest;
-        if (r->noreply && la_slice_eq(t, LA_SLICE("noreply")) && token(&tail).n == 0)
-            break; /* the last word */
-        if (!meta || !(t.p[0] == 'q'))
+    /* However often it is said: a server that heard it would leave this command's place in the replies to the next one. */
+    while (shape != LA_MEMC_SHAPE_KEYS && (t = token(&rest)).n)
+        if (!la_slice_eq(t, LA_SLICE("noreply")) && !(meta && t.p[0] == 'q'))
             put_word(&w, t);
-    }
     put(&w, LA_SLICE("\r\n"));
     return w.full ? 0 : w.n;
 }

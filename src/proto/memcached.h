@@ -41,6 +41,8 @@ struct la_mpart {
     struct la_outlet *outlet;
     struct la_memc_reply reply;
     struct la_mstore store; /* of the reply, what the client has not been given */
+    struct la_spool *spill; /* and what came behind that, when the client held too much */
+    struct la_mstore late;  /* and what that has no room for yet */
     char *out;              /* the request's line, and its data when they are small */
     size_t out_n, out_cap;
     struct la_spool *body; /* its data when they are large */
@@ -143,6 +145,14 @@ bool la_mcommand_emit(struct la_mcommand *m);
 void la_mcommand_orphan(struct la_mcommand *m); /* its client is gone */
 void la_mcommand_part_over(struct la_mcommand *m, struct la_mpart *p);
 const char *la_merror_text(enum la_err e, char *buf, size_t cap);
+
+/* memcached_spill.c */
+bool la_mpart_keep(struct la_mpart *p, struct la_slice s); /* false: over the bounds */
+uint64_t la_mpart_has(const struct la_mpart *p);           /* bytes kept and not given */
+/* Moves up to `most` bytes to what the client is sent; returns how many. The rest may be on its way from a
+ * file, or wait until the client has taken some: its next pump asks again. */
+uint64_t la_mpart_give(struct la_mpart *p, uint64_t most);
+void la_mpart_forget(struct la_mpart *p); /* drops it all */
 
 /* memcached_server.c */
 struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap);

@@ -376,14 +376,11 @@ struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_r
 
 /* ---- the answer ---- */
 
-static void give(struct la_mcommand *m, struct la_mpart *p, uint64_t n)
+static uint64_t give(struct la_mcommand *m, struct la_mpart *p, uint64_t most)
 {
-    struct la_mclient *c = m->client;
-    if (n == 0)
-        return;
-    m->begun = true;
-    c->held -= n;
-    la_mstore_move(m->env, &p->store, &c->out, n);
+    uint64_t n = most ? la_mpart_give(p, most) : 0;
+    m->begun |= n > 0;
+    return n;
 }
 
 static void give_text(struct la_mcommand *m, const char *text)
@@ -405,9 +402,9 @@ static bool done(struct la_mcommand *m, enum la_err e)
 static bool emit_single(struct la_mcommand *m)
 {
     struct la_mpart *p = la_list_first(&m->parts, struct la_mpart, node);
-    give(m, p, p->store.n);
-    if (!p->over) {
-        m->client->abort |= p->no_memory && m->begun;
+    give(m, p, la_mpart_has(p));
+    if (!p->over || la_mpart_has(p)) {
+        m->client->abort |= p->no_memory && m->begun && la_mpart_has(p) == 0;
         return false;
     }
     if (p->err != LA_OK && m->begun)
@@ -439,12 +436,11 @@ static bool emit_key(struct la_mcommand *m)
             m->failed = p->no_memory ? LA_MEMORY : p->err;
         return true;
     }
-    uint64_t wanted = p->end[k->slot] - (p->kept - p->store.n), n = la_min64(wanted, p->store.n);
-    give(m, p, n);
+    uint64_t wanted = p->end[k->slot] - (p->kept - la_mpart_has(p)), n = give(m, p, wanted);
     m->emitted_of += n;
     if (n == wanted)
         return true;
-    m->client->abort |= lost;
+    m->client->abort |= lost && la_mpart_has(p) == 0;
     return false;
 }
 
@@ -510,7 +506,7 @@ static bool emit_all(struct la_mcommand *m)
     if (e)
         give_text(m, la_merror_text(e, m->text, sizeof m->text));
     else
-        give(m, best, best->store.n);
+        give(m, best, la_mpart_has(best));
     return done(m, e);
 }
 

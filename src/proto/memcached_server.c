@@ -177,9 +177,7 @@ void la_mpart_free(struct la_mpart *p)
 {
     struct la_mcommand *m = p->command;
     la_assert(p->ask.lane == NULL);
-    if (m->client)
-        m->client->held -= p->store.n;
-    la_mstore_clear(m->env, &p->store);
+    la_mpart_forget(p);
     la_mem_put(m->env, p->out, p->out_cap);
     if (p->body)
         la_spool_free(&p->body);
@@ -236,12 +234,8 @@ static void store(struct la_mpart *p, struct la_slice s)
     p->store_in += s.n;
     if (m->client == NULL || m->noreply || p->no_memory)
         return;
-    if (!la_mstore_add(m->env, &p->store, s.p, s.n)) {
+    if (!la_mpart_keep(p, s))
         p->no_memory = true;
-        return;
-    }
-    p->kept += s.n;
-    m->client->held += s.n;
     la_mclient_pump_soon(m->client);
 }
 
@@ -477,6 +471,8 @@ static void on_over(struct la_ask *a, enum la_err e)
         keep_warm(p);
     p->err = p->no_memory ? LA_MEMORY : e;
     p->over = true;
+    if (p->spill)
+        la_spool_push(p->spill);
     la_mcommand_part_over(m, p);
 }
 

@@ -1,10 +1,10 @@
 """memcached as tests need it: real servers, a raw client, servers that misbehave, PHP, and a proxy in front."""
+import json
 import os
 import shutil
 import socket
 import subprocess
 import threading
-import time
 
 from . import proxy
 from .process import Process
@@ -249,4 +249,18 @@ def wait_up(proxy_, label, up=1, timeout=20):
     until(lambda: proxy_.metrics().sum("lastack_server_up", server=label) == up, timeout, f"{label} up={up}")
 
 
-assert time
+
+
+
+def load(run, port, **options):
+    """peer_memcload to its end; its numbers. What was wrong fails here."""
+    from . import peers
+    words = [peers.program("peer_memcload"), "--target", f"127.0.0.1:{port}"]
+    for key, value in options.items():
+        words += [f"--{key}", str(value)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    bad = {k: found[k] for k in ("wrong", "errors", "lost", "unfinished") if found[k]}
+    assert not bad, f"{bad} of {found['commands']} commands; {found['first']}"
+    return found

@@ -55,6 +55,9 @@ static void test_writes(void)
     writes("cas k 1 2 3 4 noreply\r\n", "", "cas k 1 2 3 4\r\n");
     writes("set noreply 1 2 3\r\n", "", "set noreply 1 2 3\r\n");
     writes("incr k 5 noreply\r\n", "", "incr k 5\r\n");
+    writes("incr k noreply noreply\r\n", "", "incr k\r\n");
+    writes("flush_all noreply noreply\r\n", "", "flush_all\r\n");
+    writes("stats noreply\r\n", "", "stats\r\n");
     writes("delete k 0 noreply\r\n", "", "delete k 0\r\n");
     writes("delete noreply\r\n", "", "delete noreply\r\n");
     writes("flush_all 10 noreply\r\n", "", "flush_all 10\r\n");
