@@ -36,8 +36,10 @@ static void check_keys(const struct la_memc_request *r)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct la_slice prefix = size && data[0] & 1 ? LA_SLICE("p:") : LA_SLICE("");
-    size_t at = size > 0;
+    if (size == 0)
+        return 0;
+    struct la_slice prefix = data[0] & 1 ? LA_SLICE("p:") : LA_SLICE("");
+    size_t at = 1;
     while (at < size) {
         struct la_memc_request r, r2;
         struct la_memc_fault f, f2;
