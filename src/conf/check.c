@@ -168,6 +168,8 @@ static void check_listener(struct la_conf *c, struct la_report *r, size_t index)
         la_conf_complain(c, r, false, client, "has no ca: which clients' certificates are good?");
     if (l->tls.pairs && l->protocol != LA_PROTO_HTTP)
         la_conf_complain(c, r, false, la_path(c, "%s.tls", path), "is for http listeners");
+    if (l->accept_proxies && l->protocol != LA_PROTO_HTTP)
+        la_conf_complain(c, r, false, la_path(c, "%s.accept_proxy", path), "is for http listeners");
     if (l->unix_mode != 0660 && l->address.len && la_addr_family(&l->address) != AF_UNIX)
         la_conf_complain(c, r, true, la_path(c, "%s.mode", path), "has no effect, it is for Unix sockets");
 }

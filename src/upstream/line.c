@@ -12,108 +12,30 @@
  *
  * Lost: asks that were not sent, and safe ones without a byte of a reply, go to the next connection, once;
  * the others fail. A reply that is late, unasked or no reply loses the line. One thread. */
-#include "internal.h"
-#include "lastack/line.h"
+#include "line_private.h"
 
 #include <stdlib.h>
 
-#define QUANTUM   16384
-#define AHEAD     65536u /* picked and not yet taken by the socket */
-#define RETRY_MS  10     /* no place, port or descriptor now */
-#define READS     4      /* then others get their turn */
+#define RETRY_MS  10 /* no place, port or descriptor now */
+#define READS     4  /* then others get their turn */
 #define IOVS      64
 #define READ_SIZE 65536u
 
-enum line_state { LINE_DOWN, LINE_DIALING, LINE_UP };
-
-struct la_line {
-    struct la_outlet *outlet;
-    enum line_state state;
-    bool ending; /* takes no more asks: goodbye when its replies are in */
-    bool bulk_out;
-    struct la_conn *conn;
-    struct la_list ring;    /* lanes with asks that may go */
-    struct la_list blocked; /* lanes whose next ask is bulk, while one is under way */
-    struct la_list sent;    /* picked asks, in the order of their replies */
-    struct la_list ages;    /* all asks, oldest first */
-    unsigned waiting, inflight;
-    uint64_t ahead, queued; /* bytes */
-    const char *goodbye;
-    struct la_timer timer;
-    struct la_idle idle;
-    size_t kept;
-    char keep[LA_LINE_KEEP];
-};
-
-struct la_lane {
-    struct la_list node;      /* ring or blocked; unlinked: nothing waits */
-    struct la_list of_client; /* unlinked: the client is gone */
-    struct la_line *line;
-    struct la_list asks; /* that wait */
-    unsigned count;      /* waiting and sent */
-    long credit;
-};
-
 static void flush(struct la_idle *i);
-static void dial(struct la_line *l);
 
 static struct la_upstreams *home(const struct la_line *l)
 {
     return l->outlet->branch->home;
 }
 
-static uint64_t size_of(const struct la_ask *a)
-{
-    return a->head.n + a->body_n;
-}
-
 static bool sent_all(const struct la_ask *a)
 {
-    return a->sent == size_of(a);
+    return a->sent == la_ask_size(a);
 }
 
-static void flush_soon(struct la_line *l)
+void la_line_flush_soon(struct la_line *l)
 {
     la_loop_defer(home(l)->loop, &l->idle);
-}
-
-/* ---- lanes ---- */
-
-static void lane_park(struct la_lane *n)
-{
-    la_list_remove(&n->node);
-}
-
-/* Puts it where its first waiting ask belongs. */
-static void lane_place(struct la_lane *n, bool front)
-{
-    struct la_line *l = n->line;
-    struct la_ask *a = la_list_first(&n->asks, struct la_ask, node);
-    la_list_remove(&n->node);
-    if (a == NULL)
-        return;
-    if (a->bulk && l->bulk_out)
-        la_list_push_back(&l->blocked, &n->node);
-    else if (front)
-        la_list_push_front(&l->ring, &n->node);
-    else
-        la_list_push_back(&l->ring, &n->node);
-}
-
-static void lane_drop(struct la_lane *n)
-{
-    la_assert(n->count > 0);
-    if (--n->count)
-        return;
-    la_list_remove(&n->node);
-    la_list_remove(&n->of_client);
-    free(n);
-}
-
-void la_lanes_forget(struct la_list *lanes)
-{
-    struct la_lane *n;
-    la_list_each(lanes, n, struct la_lane, of_client) la_list_remove(&n->of_client);
 }
 
 /* ---- an ask ends ---- */
@@ -126,20 +48,20 @@ static void detach(struct la_line *l, struct la_ask *a)
     la_list_remove(&a->age);
     if (a->picked) {
         l->inflight--;
-        l->ahead -= size_of(a) - a->sent;
+        l->ahead -= la_ask_size(a) - a->sent;
         if (a->bulk) {
             l->bulk_out = false;
             while (!la_list_empty(&l->blocked))
-                lane_place(la_list_first(&l->blocked, struct la_lane, node), true);
+                la_lane_place(la_list_first(&l->blocked, struct la_lane, node), true);
         }
     } else {
         l->waiting--;
-        l->queued -= size_of(a);
-        lane_place(n, false);
+        l->queued -= la_ask_size(a);
+        la_lane_place(n, false);
     }
     l->outlet->lines.asks--;
     a->lane = NULL;
-    lane_drop(n);
+    la_lane_drop(n);
 }
 
 static void finish(struct la_line *l, struct la_ask *a, enum la_err e)
@@ -148,7 +70,7 @@ static void finish(struct la_line *l, struct la_ask *a, enum la_err e)
     a->on->over(a, e);
 }
 
-static void arm(struct la_line *l)
+void la_line_arm(struct la_line *l)
 {
     struct la_ask *a = la_list_first(&l->ages, struct la_ask, age);
     uint64_t now = la_now_ns(home(l));
@@ -165,18 +87,18 @@ static void put_back(struct la_line *l, struct la_ask *a)
 {
     la_list_remove(&a->node);
     l->inflight--;
-    l->ahead -= size_of(a) - a->sent;
+    l->ahead -= la_ask_size(a) - a->sent;
     a->again |= a->sent > 0;
     a->sent = 0;
     a->picked = false;
     l->waiting++;
-    l->queued += size_of(a);
+    l->queued += la_ask_size(a);
     la_list_push_front(&a->lane->asks, &a->node);
-    lane_place(a->lane, false);
+    la_lane_place(a->lane, false);
 }
 
 /* The connection is no more. What cannot be sent again fails. */
-static void lose(struct la_line *l, enum la_err e, enum la_close_cause cause, bool gone)
+void la_line_lose(struct la_line *l, enum la_err e, enum la_close_cause cause, bool gone)
 {
     struct la_list failed;
     struct la_ask *a;
@@ -196,12 +118,12 @@ static void lose(struct la_line *l, enum la_err e, enum la_close_cause cause, bo
         }
     }
     while (!la_list_empty(&l->blocked))
-        lane_place(la_list_first(&l->blocked, struct la_lane, node), true);
+        la_lane_place(la_list_first(&l->blocked, struct la_lane, node), true);
     while ((a = la_list_first(&failed, struct la_ask, node)) != NULL)
         finish(l, a, e);
     if (l->waiting && l->state == LINE_DOWN)
-        dial(l);
-    arm(l);
+        la_line_dial(l);
+    la_line_arm(l);
 }
 
 static void failed(struct la_line *l, enum la_err e)
@@ -223,11 +145,11 @@ static void on_end(struct la_line *l, ssize_t n)
         failed(l, e);
     else if (n == 0)
         l->conn->item.idle_ns = la_now_ns(home(l));
-    lose(l, e,
-         asked    ? LA_CLOSE_INCOMPLETE
-         : n == 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT
-                  : LA_CLOSE_BACKEND_RESET,
-         true);
+    la_line_lose(l, e,
+                 asked    ? LA_CLOSE_INCOMPLETE
+                 : n == 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT
+                          : LA_CLOSE_BACKEND_RESET,
+                 true);
 }
 
 /* Gives the bytes to those who wait for them. False: the line was lost, or bytes are kept no more. */
@@ -237,7 +159,7 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
     while (n) {
         struct la_ask *a = la_list_first(&l->sent, struct la_ask, node);
         if (a == NULL || a->sent == 0) {
-            lose(l, LA_RESPONSE_BAD, LA_CLOSE_UNEXPECTED_BYTES, false);
+            la_line_lose(l, LA_RESPONSE_BAD, LA_CLOSE_UNEXPECTED_BYTES, false);
             return false;
         }
         size_t used = 0;
@@ -247,7 +169,7 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
         n -= used;
         if (r == LA_ASK_BAD) {
             failed(l, LA_RESPONSE_BAD);
-            lose(l, LA_RESPONSE_BAD, LA_CLOSE_PROTOCOL_ERROR, false);
+            la_line_lose(l, LA_RESPONSE_BAD, LA_CLOSE_PROTOCOL_ERROR, false);
             return false;
         }
         if (r == LA_ASK_DONE) {
@@ -256,7 +178,7 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
                 la_health_ok(&l->outlet->pool.server->health, la_now_ns(home(l)));
             finish(l, a, LA_OK);
             if (early && l->conn == conn) { /* what the server makes of the rest is not known */
-                lose(l, LA_SERVER_CLOSED, LA_CLOSE_UNSENT_REQUEST, false);
+                la_line_lose(l, LA_SERVER_CLOSED, LA_CLOSE_UNSENT_REQUEST, false);
                 return false;
             }
             if (l->conn != conn)
@@ -293,8 +215,8 @@ static void on_readable(struct la_line *l)
             break;
     }
     if (l->state == LINE_UP) {
-        arm(l);
-        flush_soon(l);
+        la_line_arm(l);
+        la_line_flush_soon(l);
     }
 }
 
@@ -317,7 +239,7 @@ static struct la_ask *pick(struct la_line *l)
         return NULL;
     struct la_ask *a = la_list_first(&n->asks, struct la_ask, node);
     if (a->bulk && l->bulk_out) {
-        lane_park(n);
+        la_list_remove(&n->node);
         la_list_push_back(&l->blocked, &n->node);
         return pick(l);
     }
@@ -327,15 +249,15 @@ static struct la_ask *pick(struct la_line *l)
     l->bulk_out |= a->bulk;
     l->waiting--;
     l->inflight++;
-    l->queued -= size_of(a);
-    l->ahead += size_of(a);
+    l->queued -= la_ask_size(a);
+    l->ahead += la_ask_size(a);
     l->conn->item.requests++;
-    n->credit -= (long)la_min64(size_of(a), 1u << 30);
+    n->credit -= (long)la_min64(la_ask_size(a), 1u << 30);
     if (n->credit > 0 && !la_list_empty(&n->asks)) {
-        lane_place(n, true);
+        la_lane_place(n, true);
     } else {
-        n->credit = QUANTUM;
-        lane_place(n, false);
+        n->credit = LA_LINE_QUANTUM;
+        la_lane_place(n, false);
     }
     return a;
 }
@@ -383,7 +305,7 @@ static void took(struct la_line *l, size_t n)
             n -= k;
         }
         if (n && a->body_n && !sent_all(a)) {
-            size_t k = la_min64(n, size_of(a) - a->sent);
+            size_t k = la_min64(n, la_ask_size(a) - a->sent);
             a->sent += k;
             n -= k;
             a->on->pulled(a, k);
@@ -404,8 +326,8 @@ static void say_goodbye(struct la_line *l)
     else
         la_conn_release(&l->conn, LA_RESET, LA_CLOSE_ABORTED);
     if (l->waiting)
-        dial(l);
-    arm(l);
+        la_line_dial(l);
+    la_line_arm(l);
 }
 
 /* Is it to end? A drained one goes when nothing waits; the others when they have carried something. */
@@ -449,7 +371,7 @@ static void flush(struct la_idle *i)
             l->ending = true;
             la_pool_mark(&l->outlet->pool, &conn->item);
         }
-        while (!l->ending && l->ahead < AHEAD && pick(l))
+        while (!l->ending && l->ahead < LA_LINE_AHEAD && pick(l))
             ;
     } while (l->ahead && write_some(l) && l->conn == conn);
     if (l->conn != conn)
@@ -469,12 +391,12 @@ static void flush(struct la_idle *i)
 void la_ask_resume(struct la_ask *a)
 {
     if (a->lane)
-        flush_soon(a->lane->line);
+        la_line_flush_soon(a->lane->line);
 }
 
 /* ---- dialing ---- */
 
-static void fail_waiting(struct la_line *l, enum la_err e)
+void la_line_fail_all(struct la_line *l, enum la_err e)
 {
     struct la_list all;
     struct la_ask *a;
@@ -494,8 +416,8 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     if (c == NULL) {
         l->state = LINE_DOWN;
         failed(l, e);
-        fail_waiting(l, e);
-        arm(l);
+        la_line_fail_all(l, e);
+        la_line_arm(l);
         return;
     }
     l->state = LINE_UP;
@@ -503,22 +425,22 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     c->owner = l;
     c->on_event = on_event;
     la_io_want(&c->stream.io, LA_READ);
-    flush_soon(l);
-    arm(l);
+    la_line_flush_soon(l);
+    la_line_arm(l);
 }
 
 /* This worker's part of pool.max. */
-static unsigned share(const struct la_outlet *o)
+unsigned la_line_share(const struct la_outlet *o)
 {
     unsigned workers = o->pool.server->workers, max = (unsigned)atomic_load(&o->pool.server->max);
     unsigned n = max / workers + (o->branch->home->worker < max % workers);
     return n > LA_LINES_MOST ? LA_LINES_MOST : n ? n : 1;
 }
 
-static void dial(struct la_line *l)
+void la_line_dial(struct la_line *l)
 {
     struct la_outlet *o = l->outlet;
-    if (l->state != LINE_DOWN || la_pool_total(&o->pool) >= (int)share(o))
+    if (l->state != LINE_DOWN || la_pool_total(&o->pool) >= (int)la_line_share(o))
         return; /* the timer tries again */
     l->state = LINE_DIALING;
     if (la_upstreams_dial_check(o, on_dialed, l))
@@ -535,24 +457,18 @@ static void on_timer(struct la_timer *t)
     while ((a = la_list_first(&l->ages, struct la_ask, age)) != NULL && a->due_ns <= now) {
         if (a->picked && a->sent) {
             failed(l, LA_RESPONSE_TIMEOUT);
-            lose(l, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
+            la_line_lose(l, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
         } else {
             finish(l, a, l->state == LINE_UP ? LA_SEND_TIMEOUT : LA_QUEUE_TIMEOUT);
         }
     }
     if (l->waiting)
-        dial(l);
-    arm(l);
+        la_line_dial(l);
+    la_line_arm(l);
 }
 
-/* ---- asking ---- */
-
-static struct la_line *line_at(struct la_outlet *o, unsigned i)
+void la_line_init(struct la_line *l, struct la_outlet *o)
 {
-    struct la_line *l = o->lines.line[i];
-    if (l)
-        return l;
-    l = la_xcalloc(1, sizeof *l);
     l->outlet = o;
     la_list_init(&l->ring);
     la_list_init(&l->blocked);
@@ -561,108 +477,4 @@ static struct la_line *line_at(struct la_outlet *o, unsigned i)
     la_list_init(&l->idle.node);
     l->idle.cb = flush;
     la_timer_init(&l->timer, o->branch->home->loop, on_timer);
-    return o->lines.line[i] = l;
-}
-
-/* Bulk goes last; else the first line that has little before it. */
-static struct la_line *choose(struct la_outlet *o, bool bulk)
-{
-    unsigned n = share(o);
-    if (n == 1)
-        return line_at(o, 0);
-    if (bulk)
-        return line_at(o, n - 1);
-    struct la_line *best = NULL;
-    for (unsigned i = 0; i < n - 1; i++) {
-        struct la_line *l = line_at(o, i);
-        if (l->queued + l->ahead < AHEAD && l->inflight + l->waiting < 64)
-            return l;
-        if (best == NULL || l->inflight + l->waiting < best->inflight + best->waiting)
-            best = l;
-    }
-    return best;
-}
-
-void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
-{
-    struct la_lane *n, *mine = NULL;
-    la_list_each(lanes, n, struct la_lane, of_client) if (n->line->outlet == o) mine = n;
-    if (mine == NULL) {
-        mine = la_xcalloc(1, sizeof *mine);
-        mine->line = choose(o, a->bulk);
-        mine->credit = QUANTUM;
-        la_list_init(&mine->node);
-        la_list_init(&mine->asks);
-        la_list_init(&mine->of_client);
-        la_list_push_back(lanes, &mine->of_client);
-    }
-    struct la_line *l = mine->line;
-    l->goodbye = a->on->goodbye;
-    a->lane = mine;
-    a->sent = 0;
-    a->picked = a->answered = a->again = false;
-    mine->count++;
-    o->lines.asks++;
-    l->waiting++;
-    l->queued += size_of(a);
-    la_list_init(&a->node);
-    la_list_init(&a->age);
-    bool first = la_list_empty(&mine->asks);
-    la_list_push_back(&mine->asks, &a->node);
-    /* Nearly always the youngest; what was asked for longer ago (the rest of many keys) goes before. */
-    struct la_list *at = &l->ages;
-    while (at->prev != &l->ages && la_container(at->prev, struct la_ask, age)->due_ns > a->due_ns)
-        at = at->prev;
-    la_list_insert_before(at, &a->age);
-    if (first)
-        lane_place(mine, false);
-    if (l->state == LINE_UP && l->inflight == 0) { /* was it hung up while nothing was asked? */
-        int quiet = la_stream_peek(&l->conn->stream);
-        if (quiet != 0)
-            lose(l, LA_SERVER_CLOSED, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES,
-                 quiet < 0);
-    }
-    if (l->state == LINE_DOWN)
-        dial(l);
-    if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN)
-        arm(l);
-    flush_soon(l);
-}
-
-uint64_t la_lines_waiting(const struct la_outlet *o)
-{
-    uint64_t n = 0;
-    for (unsigned i = 0; i < LA_LINES_MOST; i++)
-        if (o->lines.line[i])
-            n += o->lines.line[i]->queued + o->lines.line[i]->ahead;
-    return n;
-}
-
-void la_lines_look(struct la_outlet *o)
-{
-    for (unsigned i = 0; i < LA_LINES_MOST; i++)
-        if (o->lines.line[i])
-            flush_soon(o->lines.line[i]);
-}
-
-void la_lines_close(struct la_outlet *o)
-{
-    for (unsigned i = 0; i < LA_LINES_MOST; i++) {
-        struct la_line *l = o->lines.line[i];
-        if (l == NULL)
-            continue;
-        la_timer_stop(&l->timer);
-        la_list_remove(&l->idle.node);
-        if (l->conn) {
-            l->conn->on_event = NULL;
-            l->conn->owner = NULL;
-            l->conn = NULL; /* la_upstreams_close ends it */
-        }
-        l->state = LINE_DOWN;
-        fail_waiting(l, LA_DRAINING);
-        la_timer_stop(&l->timer);
-        la_list_remove(&l->idle.node);
-        free(l);
-        o->lines.line[i] = NULL;
-    }
 }

@@ -173,6 +173,19 @@ static const struct {
     {APP(SERVERS "log: { access: /a/b, error: /a/b }\n"), "f:5:29: log.error: the same file as log.access; give each its own"},
     {APP(SERVERS "include: a.yaml\n"), "f:5:10: include: works in a file only"},
 
+    /* memcached */
+    {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nworkers: 4\nupstreams:\n  c:\n    protocol: memcached\n"
+     "    servers: [\"10.0.0.1:1\"]\n    pool: { max: 2, tunnels: 1 }\n",
+     "f:7:18: upstreams.c.pool.max: 2 is less than the number of workers (4): each worker needs a connection of its own to a "
+     "memcached server"},
+    {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nupstreams:\n  c:\n    protocol: memcached\n"
+     "    servers: [\"10.0.0.1:1\"]\n    memcached: { failover: d, warm_from: c, hash: sha1, hash_tag: x }\n",
+     "f:6:28: upstreams.c.memcached.failover: there is no upstream \"d\"\n"
+     "f:6:42: upstreams.c.memcached.warm_from: names its own upstream\n"
+     "f:6:51: upstreams.c.memcached.hash: \"sha1\" is not known, must be one of one_at_a_time, md5, crc32, fnv1_32, fnv1a_32, "
+     "fnv1_64, fnv1a_64, murmur\n"
+     "f:6:67: upstreams.c.memcached.hash_tag: \"x\" is wrong, must be two characters such as \"{}\""},
+
     /* known, but not here yet */
     {LISTEN("  - { address: \":80\", upstream: app, protocol: memcached }\n"),
      "f:3:33: listen[0].upstream: a memcached listener cannot use upstream \"app\", which is http"},

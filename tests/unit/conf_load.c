@@ -389,6 +389,7 @@ static void committed(void)
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/minimal.yaml");
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/full.yaml");
     loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/php-fpm.yaml");
+    loads_cleanly(LASTACK_SOURCE_DIR "/conf/examples/memcached.yaml");
 }
 
 /* The reference says what the table says: loading it gives what an empty configuration has. */
@@ -431,13 +432,48 @@ static void schema(void)
     CHECK(depth == 0 && !quoted);
     CHECK(strstr(text, "\"idle_reuse\":{") &&
           strstr(text, "\"enum\":[\"round_robin\",\"least_connections\",\"hash\"]"));
-    CHECK(strstr(text, "not supported by this version: key distribution over memcached servers"));
+    CHECK(strstr(text, "not supported by this version: root, index, try and params of FastCGI servers"));
     free(text);
+}
+
+/* What depends on other values of a memcached upstream. */
+static void memcached_defaults(void)
+{
+    static const struct {
+        const char *keys;
+        enum la_distribution distribution;
+        enum la_keyhash hash;
+    } cases[] = {
+        {"{}", LA_MODULA, LA_HASH_ONE_AT_A_TIME},
+        {"{ hash: crc32 }", LA_MODULA, LA_HASH_CRC32},
+        {"{ distribution: ketama }", LA_KETAMA, LA_HASH_MD5},
+        {"{ distribution: ketama_unweighted, hash: md5 }", LA_KETAMA_UNWEIGHTED, LA_HASH_ONE_AT_A_TIME},
+        {"{ distribution: ketama_unweighted, hash: md5, key_hash: md5 }", LA_KETAMA_UNWEIGHTED, LA_HASH_MD5},
+        {"{ distribution: jump, hash: fnv1a_64 }", LA_JUMP, LA_HASH_FNV1A_64},
+    };
+    for (size_t i = 0; i < la_count(cases); i++) {
+        char text[512];
+        struct la_conf_findings f = {0};
+        snprintf(text, sizeof text,
+                 "workers: 3\nlisten: [{ address: \":1\", protocol: memcached, upstream: c }]\n"
+                 "upstreams: { c: { protocol: memcached, servers: [\"10.0.0.1:11211\"], memcached: %s } }\n",
+                 cases[i].keys);
+        struct la_conf *c = la_conf_load_text("f", la_slice_str(text), &f);
+        CHECK(c != NULL && f.n == 0);
+        CHECK_EQ(c->upstream[0].memcached.distribution, cases[i].distribution);
+        CHECK_EQ(c->upstream[0].memcached.hash, cases[i].hash);
+        CHECK_EQ(c->upstream[0].pool.max, 3);
+        CHECK_EQ(c->upstream[0].timeouts.response_ms, 1000);
+        CHECK_EQ(c->listen[0].keepalive_ms, 24 * 3600 * 1000);
+        la_conf_findings_fini(&f);
+        la_conf_free(c);
+    }
 }
 
 int main(void)
 {
     CHECK(mkdtemp(dir) != NULL);
+    memcached_defaults();
     defaults();
     every_type();
     anchors();

@@ -89,7 +89,7 @@ def test_reference_and_examples_load(tmp_path):
         assert lastack("schema", "--reference") == (0, f.read()), "conf/reference.yaml is not what the program prints"
     code, out = lastack("check", os.path.join(ROOT, "conf/examples/minimal.yaml"))
     assert code == 0, out
-    for example in ("full", "tls"):
+    for example in ("full", "tls", "memcached"):
         code, out = lastack("check", os.path.join(ROOT, f"conf/examples/{example}.yaml"))
         # Only what depends on the host it is read on may be wrong with it.
         for line in out.splitlines() if code else []:

@@ -1,0 +1,157 @@
+/* lane.c: whose turn it is on a line, and which line an ask takes.
+ *
+ * Owns: lanes, one for each client and line while it has asks there. Never: the connection (line.c).
+ *
+ * A client's asks of one server stay on one line, so that they keep their order. Lanes with something to write stand in
+ * a ring; those whose next ask is bulk, while another bulk one is under way, stand aside. One thread. */
+#include "line_private.h"
+
+#include <stdlib.h>
+
+/* ---- lanes ---- */
+
+void la_lane_place(struct la_lane *n, bool front)
+{
+    struct la_line *l = n->line;
+    struct la_ask *a = la_list_first(&n->asks, struct la_ask, node);
+    la_list_remove(&n->node);
+    if (a == NULL)
+        return;
+    if (a->bulk && l->bulk_out)
+        la_list_push_back(&l->blocked, &n->node);
+    else if (front)
+        la_list_push_front(&l->ring, &n->node);
+    else
+        la_list_push_back(&l->ring, &n->node);
+}
+
+void la_lane_drop(struct la_lane *n)
+{
+    la_assert(n->count > 0);
+    if (--n->count)
+        return;
+    la_list_remove(&n->node);
+    la_list_remove(&n->of_client);
+    free(n);
+}
+
+void la_lanes_forget(struct la_list *lanes)
+{
+    struct la_lane *n;
+    la_list_each(lanes, n, struct la_lane, of_client) la_list_remove(&n->of_client);
+}
+
+/* ---- asking ---- */
+
+static struct la_line *line_at(struct la_outlet *o, unsigned i)
+{
+    struct la_line *l = o->lines.line[i];
+    if (l)
+        return l;
+    l = la_xcalloc(1, sizeof *l);
+    la_line_init(l, o);
+    return o->lines.line[i] = l;
+}
+
+/* Bulk goes last; else the first line that has little before it. */
+static struct la_line *choose(struct la_outlet *o, bool bulk)
+{
+    unsigned n = la_line_share(o);
+    if (n == 1)
+        return line_at(o, 0);
+    if (bulk)
+        return line_at(o, n - 1);
+    struct la_line *best = NULL;
+    for (unsigned i = 0; i < n - 1; i++) {
+        struct la_line *l = line_at(o, i);
+        if (l->queued + l->ahead < LA_LINE_AHEAD && l->inflight + l->waiting < 64)
+            return l;
+        if (best == NULL || l->inflight + l->waiting < best->inflight + best->waiting)
+            best = l;
+    }
+    return best;
+}
+
+void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
+{
+    struct la_lane *n, *mine = NULL;
+    la_list_each(lanes, n, struct la_lane, of_client) if (n->line->outlet == o) mine = n;
+    if (mine == NULL) {
+        mine = la_xcalloc(1, sizeof *mine);
+        mine->line = choose(o, a->bulk);
+        mine->credit = LA_LINE_QUANTUM;
+        la_list_init(&mine->node);
+        la_list_init(&mine->asks);
+        la_list_init(&mine->of_client);
+        la_list_push_back(lanes, &mine->of_client);
+    }
+    struct la_line *l = mine->line;
+    l->goodbye = a->on->goodbye;
+    a->lane = mine;
+    a->sent = 0;
+    a->picked = a->answered = a->again = false;
+    mine->count++;
+    o->lines.asks++;
+    l->waiting++;
+    l->queued += la_ask_size(a);
+    la_list_init(&a->node);
+    la_list_init(&a->age);
+    bool first = la_list_empty(&mine->asks);
+    la_list_push_back(&mine->asks, &a->node);
+    /* Nearly always the youngest; what was asked for longer ago (the rest of many keys) goes before. */
+    struct la_list *at = &l->ages;
+    while (at->prev != &l->ages && la_container(at->prev, struct la_ask, age)->due_ns > a->due_ns)
+        at = at->prev;
+    la_list_insert_before(at, &a->age);
+    if (first)
+        la_lane_place(mine, false);
+    if (l->state == LINE_UP && l->inflight == 0) { /* was it hung up while nothing was asked? */
+        int quiet = la_stream_peek(&l->conn->stream);
+        if (quiet != 0)
+            la_line_lose(l, LA_SERVER_CLOSED, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES,
+                         quiet < 0);
+    }
+    if (l->state == LINE_DOWN)
+        la_line_dial(l);
+    if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN)
+        la_line_arm(l);
+    la_line_flush_soon(l);
+}
+
+uint64_t la_lines_waiting(const struct la_outlet *o)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < LA_LINES_MOST; i++)
+        if (o->lines.line[i])
+            n += o->lines.line[i]->queued + o->lines.line[i]->ahead;
+    return n;
+}
+
+void la_lines_look(struct la_outlet *o)
+{
+    for (unsigned i = 0; i < LA_LINES_MOST; i++)
+        if (o->lines.line[i])
+            la_line_flush_soon(o->lines.line[i]);
+}
+
+void la_lines_close(struct la_outlet *o)
+{
+    for (unsigned i = 0; i < LA_LINES_MOST; i++) {
+        struct la_line *l = o->lines.line[i];
+        if (l == NULL)
+            continue;
+        la_timer_stop(&l->timer);
+        la_list_remove(&l->idle.node);
+        if (l->conn) {
+            l->conn->on_event = NULL;
+            l->conn->owner = NULL;
+            l->conn = NULL; /* la_upstreams_close ends it */
+        }
+        l->state = LINE_DOWN;
+        la_line_fail_all(l, LA_DRAINING);
+        la_timer_stop(&l->timer);
+        la_list_remove(&l->idle.node);
+        free(l);
+        o->lines.line[i] = NULL;
+    }
+}
