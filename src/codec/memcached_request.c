@@ -100,8 +100,7 @@ bool la_memc_next_key(struct la_slice *keys, struct la_slice *key)
 
 /* ---- shapes ---- */
 
-static enum la_memc_result parse_keys(struct la_memc_request *r, struct la_slice rest,
-                                      struct la_memc_fault *f)
+static enum la_memc_result parse_keys(struct la_memc_request *r, struct la_slice rest, struct la_memc_fault *f)
 {
     if (r->verb == LA_MEMC_GAT || r->verb == LA_MEMC_GATS) {
         r->before = token(&rest);
@@ -129,8 +128,7 @@ static bool ends_noreply(struct la_slice s)
     return la_slice_eq(last, LA_SLICE("noreply"));
 }
 
-static enum la_memc_result parse_store(struct la_memc_request *r, struct la_slice rest,
-                                       struct la_memc_fault *f)
+static enum la_memc_result parse_store(struct la_memc_request *r, struct la_slice rest, struct la_memc_fault *f)
 {
     r->key = token(&rest);
     r->after = rest;
@@ -186,8 +184,7 @@ static bool meta_flags(struct la_memc_request *r, struct la_slice rest)
     return true;
 }
 
-static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice rest,
-                                      struct la_memc_fault *f)
+static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice rest, struct la_memc_fault *f)
 {
     bool store = r->verb == LA_MEMC_MS;
     char plain[LA_MEMC_KEY_MAX];
@@ -228,8 +225,7 @@ static bool is_http(struct la_slice line)
     return false;
 }
 
-static enum la_memc_result parse_line(struct la_memc_request *r, struct la_slice line,
-                                      struct la_memc_fault *f)
+static enum la_memc_result parse_line(struct la_memc_request *r, struct la_slice line, struct la_memc_fault *f)
 {
     struct la_slice rest = line, word = token(&rest);
     if (is_http(line))
@@ -387,9 +383,10 @@ size_t la_memc_write(const struct la_memc_request *r, struct la_slice prefix, ch
         put_word(&w, la_slice(digits + at, sizeof digits - at));
     }
     struct la_slice rest = r->after, t;
-    /* However often it is said: a server that heard it would leave this command's place in the replies to the next one. */
+    /* However often it is said: a server that heard it would leave this command's place in the replies to the next one.
+     * To stats it is a word like any other. */
     while (shape != LA_MEMC_SHAPE_KEYS && (t = token(&rest)).n)
-        if (!la_slice_eq(t, LA_SLICE("noreply")) && !(meta && t.p[0] == 'q'))
+        if ((shape == LA_MEMC_SHAPE_STATS || !la_slice_eq(t, LA_SLICE("noreply"))) && !(meta && t.p[0] == 'q'))
             put_word(&w, t);
     put(&w, LA_SLICE("\r\n"));
     return w.full ? 0 : w.n;

@@ -57,7 +57,7 @@ static void test_writes(void)
     writes("incr k 5 noreply\r\n", "", "incr k 5\r\n");
     writes("incr k noreply noreply\r\n", "", "incr k\r\n");
     writes("flush_all noreply noreply\r\n", "", "flush_all\r\n");
-    writes("stats noreply\r\n", "", "stats\r\n");
+    writes("stats noreply\r\n", "", "stats noreply\r\n");
     writes("delete k 0 noreply\r\n", "", "delete k 0\r\n");
     writes("delete noreply\r\n", "", "delete noreply\r\n");
     writes("flush_all 10 noreply\r\n", "", "flush_all 10\r\n");
