@@ -4,6 +4,8 @@
 
 #include "lastack/base.h"
 
+/* With connections that stay open php-fpm counts too many active workers between two of its heartbeats (a second): active and total may
+ * be too large for a moment, never too small. */
 struct la_fpm_status {
     int64_t accepted, listen_queue, max_listen_queue, idle, active, total, max_active, max_children_reached, slow;
     bool is_static; /* pm = static: total is pm.max_children */
