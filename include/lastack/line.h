@@ -65,9 +65,6 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a);
 void la_lanes_forget(struct la_list *lanes);
 /* More of an ask's body can be pulled. */
 void la_ask_resume(struct la_ask *a);
-/* Bytes that are ahead of a new ask on the line that it would take, for tests and the dump. */
-uint64_t la_lines_waiting(const struct la_outlet *o);
-
 /* For upstreams.c. Something about the outlet has changed: goodbyes may be due. */
 void la_lines_look(struct la_outlet *o);
 void la_lines_close(

@@ -118,15 +118,6 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
     la_line_flush_soon(l);
 }
 
-uint64_t la_lines_waiting(const struct la_outlet *o)
-{
-    uint64_t n = 0;
-    for (unsigned i = 0; i < LA_LINES_MOST; i++)
-        if (o->lines.line[i])
-            n += o->lines.line[i]->queued + o->lines.line[i]->ahead;
-    return n;
-}
-
 void la_lines_look(struct la_outlet *o)
 {
     for (unsigned i = 0; i < LA_LINES_MOST; i++)
