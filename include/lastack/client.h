@@ -79,7 +79,9 @@ struct la_front {
     bool half_close_serve;
     bool draining; /* responses close their connection; idle clients are closed */
     struct la_list list; /* clients */
-    void (*on_client_end)(struct la_front *f, const struct la_addr *peer);
+    /* A PROXY header says whose connection this is; false: that one may have no more. May be NULL. */
+    bool (*on_client_named)(struct la_front *f, const struct la_addr *peer);
+    void (*on_client_end)(struct la_front *f, const struct la_addr *peer); /* len 0: nobody was named */
 };
 
 struct la_client {
@@ -94,6 +96,7 @@ struct la_client {
     bool dead;
     bool half_closed;  /* its FIN was read */
     bool proxy_due;    /* a PROXY header has to come first */
+    bool unnamed;      /* it has not said whose connection it is: on_client_named was not asked */
     bool short_read;   /* the last recv brought less than there was room for: nothing more is unread */
     uint32_t served;   /* requests so far */
     size_t seen;       /* parser's progress */
@@ -104,11 +107,12 @@ struct la_client {
     uint8_t peer_family;
     uint16_t peer_port;
     uint8_t peer_ip[16];
-    struct la_addr *hop; /* whose PROXY header named the peer; NULL: the peer is the other end itself */
 };
 
 /* Takes over an accepted, non-blocking descriptor; reads at once. */
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer);
+/* Is this a peer that speaks for others, by PROXY headers? Its own address says nothing about its clients. */
+bool la_front_is_hop(const struct la_front *f, const struct la_addr *peer);
 void la_client_peer(const struct la_client *c, struct la_addr *out);
 /* Stops reading new requests; closes idle clients now, others after their response. */
 void la_front_drain(struct la_front *f);

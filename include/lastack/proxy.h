@@ -47,6 +47,7 @@ struct la_door {
     const struct la_conf_listen *conf; /* in the present snapshot; NULL: listener is gone */
     struct la_list node;
     unsigned users; /* exchanges that name it */
+    bool (*on_client_named)(struct la_door *d, const struct la_addr *peer);
     void (*on_client_end)(struct la_door *d, const struct la_addr *peer);
 };
 

@@ -9,8 +9,6 @@
 #include "lastack/proxy_header.h"
 #include "lastack/sock.h"
 
-#include <stdlib.h>
-
 /* ---- who it is ---- */
 
 void la_client_set_peer(struct la_client *c, const struct la_addr *peer)
@@ -39,23 +37,22 @@ void la_client_peer(const struct la_client *c, struct la_addr *out)
     la_addr_set_port(out, c->peer_port);
 }
 
-/* Is this the address of one whose header is required? On a Unix socket, whoever may connect. */
-static bool is_hop(const struct la_front *f, const struct la_client *c)
+/* On a Unix socket: whoever may connect. */
+bool la_front_is_hop(const struct la_front *f, const struct la_addr *peer)
 {
-    struct la_addr peer;
-    la_client_peer(c, &peer);
-    if (f->proxy_nets && c->peer_family != AF_INET && c->peer_family != AF_INET6)
+    int family = la_addr_family(peer);
+    if (f->proxy_nets && family != AF_INET && family != AF_INET6)
         return true;
     for (size_t i = 0; i < f->proxy_nets; i++)
-        if (la_net_has(&f->proxy_net[i], &peer))
+        if (la_net_has(&f->proxy_net[i], peer))
             return true;
     return false;
 }
 
-void la_client_begin(struct la_client *c)
+void la_client_begin(struct la_client *c, const struct la_addr *peer)
 {
     struct la_front *f = c->front;
-    c->proxy_due = f->proxy_nets && is_hop(f, c);
+    c->proxy_due = c->unnamed = f->proxy_nets && la_front_is_hop(f, peer);
     c->state = c->proxy_due || f->tls ? LA_CLIENT_OPENING : LA_CLIENT_HEAD;
 }
 
@@ -87,16 +84,21 @@ static void bad_header(struct la_client *c, const char *why)
     la_client_end(c, true);
 }
 
-static void believe(struct la_client *c, const struct la_proxy_header *h)
+/* False: the client whom it names may have no more connections. */
+static bool believe(struct la_client *c, const struct la_proxy_header *h)
 {
-    la_stat_add(&c->front->stats->proxy_good, 1);
+    struct la_front *f = c->front;
+    la_stat_add(&f->stats->proxy_good, 1);
     if (h->source.len == 0) /* it speaks for itself: a health check */
-        return;
-    c->hop = calloc(1, sizeof *c->hop);
-    if (c->hop == NULL)
-        return;
-    la_client_peer(c, c->hop);
+        return true;
     la_client_set_peer(c, &h->source);
+    if (f->on_client_named && !f->on_client_named(f, &h->source)) {
+        la_stat_add(&f->stats->refused, 1);
+        la_client_end(c, true);
+        return false;
+    }
+    c->unnamed = false;
+    return true;
 }
 
 /* True: it has been read. */
@@ -133,8 +135,7 @@ static bool read_header(struct la_client *c)
     if (result == LA_PROXY_DONE) {
         la_buf_put(env, &c->in);
         c->proxy_due = false;
-        believe(c, &h);
-        return true;
+        return believe(c, &h);
     }
     if (c->in == NULL && (c->in = la_buf_get(env, false)) == NULL) {
         la_client_end(c, true);

@@ -21,7 +21,7 @@ void la_client_want(struct la_client *c);
 void la_client_set_peer(struct la_client *c, const struct la_addr *peer);
 
 /* client_open.c, for http1_client.c */
-void la_client_begin(struct la_client *c); /* sets the first state */
+void la_client_begin(struct la_client *c, const struct la_addr *peer); /* sets the first state */
 /* LA_CLIENT_OPENING: goes on; true: requests may come. The client may have ended. */
 bool la_client_open(struct la_client *c);
 void la_client_open_timeout(struct la_client *c);

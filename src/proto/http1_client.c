@@ -47,7 +47,7 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     la_stat_add(&f->stats->accepted, 1);
     atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
     c->since_ns = la_loop_now_ns(f->env->loop);
-    la_client_begin(c);
+    la_client_begin(c, peer);
     run(c);
 }
 
@@ -55,12 +55,10 @@ static void free_client(struct la_client *c)
 {
     struct la_front *f = c->front;
     la_assert(c->turn == NULL && c->entered == 0);
-    struct la_addr peer; /* of the socket: what was counted */
-    if (c->hop)
-        peer = *c->hop;
-    else
-        la_client_peer(c, &peer);
-    free(c->hop);
+    struct la_addr peer;
+    la_client_peer(c, &peer);
+    if (c->unnamed)
+        peer.len = 0;
     la_slab_put(&f->env->clients, c);
     f->clients--;
     if (f->on_client_end)

@@ -127,6 +127,12 @@ static void on_late(struct la_timer *t)
 
 /* ---- doors ---- */
 
+static bool on_client_named(struct la_front *f, const struct la_addr *peer)
+{
+    struct la_door *d = la_container(f, struct la_door, front);
+    return d->on_client_named == NULL || d->on_client_named(d, peer);
+}
+
 static void on_client_end(struct la_front *f, const struct la_addr *peer)
 {
     struct la_door *d = la_container(f, struct la_door, front);
@@ -140,6 +146,7 @@ void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats 
     d->front.env = &p->env;
     d->front.service = &la_exchange_service;
     d->front.stats = stats;
+    d->front.on_client_named = on_client_named;
     d->front.on_client_end = on_client_end;
     la_list_init(&d->front.list);
     la_list_init(&d->node);

@@ -139,7 +139,7 @@ void la_listeners_free(struct process *p)
 static bool count_address(struct process *p, const struct la_addr *peer, int by)
 {
     uint64_t max = atomic_load_explicit(&p->clients_per_address, memory_order_relaxed);
-    if (max == 0 || la_addr_family(peer) == AF_UNIX || p->addresses == NULL)
+    if (max == 0 || peer->len == 0 || la_addr_family(peer) == AF_UNIX || p->addresses == NULL)
         return true;
     uint64_t h = la_addr_hash(peer, 1);
     _Atomic uint32_t *a = &p->addresses->row[0][h % ADDRESS_SLOTS];
@@ -180,6 +180,15 @@ void la_gates_resume(struct worker *w)
             la_io_want(&g->io, LA_READ);
 }
 
+static bool on_client_named(struct la_door *d, const struct la_addr *peer)
+{
+    struct gate *g = la_container(d, struct gate, door);
+    bool fine = count_address(g->worker->process, peer, 1);
+    if (!fine)
+        la_log_limited(LA_LOG_WARN, 10000, "limits.clients_per_address reached: a client was refused");
+    return fine;
+}
+
 static void on_client_end(struct la_door *d, const struct la_addr *peer)
 {
     struct gate *g = la_container(d, struct gate, door);
@@ -215,7 +224,8 @@ static bool accept_one(struct gate *g)
         return true;
     if (fd < 0)
         return false;
-    if (!count_address(p, &peer, 1)) {
+    bool hop = g->door.front.proxy_nets && la_front_is_hop(&g->door.front, &peer); /* counted when it says for whom */
+    if (!hop && !count_address(p, &peer, 1)) {
         la_stat_add(&g->door.front.stats->refused, 1);
         la_log_limited(LA_LOG_WARN, 10000, "limits.clients_per_address reached: a client was refused");
         la_sock_reset(fd);
@@ -276,6 +286,7 @@ static struct gate *gate_open(struct worker *w, struct listener *l)
     g->tcp = la_addr_family(&l->address) != AF_UNIX;
     la_door_init(&g->door, &w->proxy, &l->stats[w->index]);
     g->door.front.name = l->name;
+    g->door.on_client_named = on_client_named;
     g->door.on_client_end = on_client_end;
     la_io_init(&g->io, w->loop, g->fd, on_readable);
     if (!w->paused)

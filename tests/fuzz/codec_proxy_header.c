@@ -1,5 +1,5 @@
-/* codec_proxy_header.c: any bytes as a PROXY protocol header. However they come the answer is the same; a prefix of a good
- * one is never refused; what was read can be written and read again. */
+/* codec_proxy_header.c: any bytes as a PROXY protocol header. However they come the answer is the same; a prefix of a
+ * good one is never refused; what was read can be written and read again. */
 #include "lastack/proxy_header.h"
 
 #include "fuzz.h"
@@ -7,7 +7,8 @@
 static void same(const struct la_proxy_header *a, const struct la_proxy_header *b)
 {
     FUZZ_CHECK(a->source.len == b->source.len && a->destination.len == b->destination.len);
-    FUZZ_CHECK(a->source.len == 0 || (la_addr_eq(&a->source, &b->source) && la_addr_eq(&a->destination, &b->destination)));
+    FUZZ_CHECK(a->source.len == 0 ||
+               (la_addr_eq(&a->source, &b->source) && la_addr_eq(&a->destination, &b->destination)));
 }
 
 static void again(const struct la_proxy_header *h)

@@ -7,7 +7,7 @@ import pytest
 from harness import servers
 from harness.certs import Authority, client_context
 from harness.proxy import config, free_port, lastack, yaml
-from harness.raw import Client, Crowd, get, request
+from harness.raw import Client, Crowd, Gone, get, request
 from harness.wait import scale, until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -105,6 +105,29 @@ def test_who_may_have_set_forwarded_fields_is_asked_of_the_client_in_the_header(
         with Client(port, preface=v1(source)) as c:
             c.ask(headers="X-Forwarded-For: 1.2.3.4\r\n")
         assert origin.last.get("X-Forwarded-For") == wanted
+
+
+def test_limits_count_the_client_in_the_header(run):
+    origin = run.origin()
+    proxy, port = front(run, [origin], limits={"clients_per_address": 2})
+    def come(source):
+        c = Client(port, preface=v1(source))
+        c.send(request())
+        try:
+            return c if c.final().status == 200 else None
+        except (Gone, ConnectionError):
+            return None
+    held = [come("192.0.2.1"), come("192.0.2.1"), come("192.0.2.2"), come("192.0.2.2")]
+    assert all(held) and come("192.0.2.1") is None and come("192.0.2.2") is None
+    held[0].close()
+    until(lambda: proxy.metrics().sum("lastack_client_connections") == 3, 10, "it to be gone")
+    assert come("192.0.2.1") and come("192.0.2.2") is None
+    assert get_local(port) == get_local(port) == get_local(port) == 200  # who speaks for itself is not counted
+
+
+def get_local(port):
+    with Client(port, preface=LOCAL) as c:
+        return c.ask().status
 
 
 # ---- sent ----
