@@ -28,7 +28,7 @@ struct la_transport {
     ssize_t (*send)(struct la_stream *s, const struct iovec *v, int n, bool more);
     int (*peek)(struct la_stream *s);
     void (*shutdown)(struct la_stream *s);
-    void (*goodbye)(struct la_stream *s); /* before close */
+    void (*goodbye)(struct la_stream *s, bool more);
     bool (*fin)(const struct la_stream *s);
     void (*detach)(struct la_stream *s);
     void (*free)(struct la_stream *s);
@@ -61,6 +61,8 @@ bool la_stream_cut(const struct la_stream *s);
 int la_stream_peek(struct la_stream *s);
 /* How many of the bytes sent the peer has not confirmed; 0 where that cannot be told. */
 size_t la_stream_unheard(const struct la_stream *s);
+/* Says that we send no more, where a transport can say so without a FIN: some peers wait for that before theirs. */
+void la_stream_goodbye(struct la_stream *s);
 void la_stream_shutdown(struct la_stream *s); /* our FIN; reading goes on */
 void la_stream_close(struct la_stream *s);
 void la_stream_reset(struct la_stream *s);    /* RST */

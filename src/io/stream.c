@@ -73,6 +73,12 @@ void la_stream_shutdown(struct la_stream *s)
         shutdown(la_stream_fd(s), SHUT_WR);
 }
 
+void la_stream_goodbye(struct la_stream *s)
+{
+    if (s->transport)
+        s->transport->goodbye(s, false);
+}
+
 static void forget(struct la_stream *s)
 {
     la_io_stop(&s->io);
@@ -84,7 +90,7 @@ static void forget(struct la_stream *s)
 void la_stream_close(struct la_stream *s)
 {
     if (s->transport)
-        s->transport->goodbye(s);
+        s->transport->goodbye(s, true);
     forget(s);
     close(la_stream_fd(s));
 }

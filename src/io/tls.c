@@ -274,8 +274,6 @@ static ssize_t judge_read(struct la_tls_state *st, int k)
     case SSL_ERROR_WANT_READ: return LA_STREAM_AGAIN;
     case SSL_ERROR_ZERO_RETURN:
         st->notified = true;
-        st->more = false;
-        say_goodbye(st);
         return 0;
     default: break; /* WANT_WRITE: it asks us to answer and does not read what we say */
     }
@@ -433,10 +431,10 @@ static void tls_shutdown(struct la_stream *s)
     shutdown(st->fd, SHUT_WR);
 }
 
-static void tls_goodbye(struct la_stream *s)
+static void tls_goodbye(struct la_stream *s, bool more)
 {
     struct la_tls_state *st = s->state;
-    st->more = true;
+    st->more = more;
     say_goodbye(st);
 }
 

@@ -463,6 +463,8 @@ static bool take_bytes(struct la_call *c, size_t n)
 
 static void on_fin(struct la_call *c, bool reset)
 {
+    if (!reset && !la_stream_fin(&c->conn->stream))
+        la_stream_goodbye(&c->conn->stream);
     if (c->head_done && c->decoder.framing == LA_FRAMING_CLOSE && !reset) {
         response_over(c, 0, true);
     } else if (c->got_bytes) {

@@ -383,6 +383,7 @@ void la_conn_said_end(struct la_conn *c)
 {
     struct la_outlet *o = c->outlet;
     uint64_t now = la_now_ns(o->branch->home);
+    la_stream_goodbye(&c->stream);
     if (c->item.state == LA_CONN_LEAVING)
         return; /* its time runs already */
     la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / 1000000u, now);

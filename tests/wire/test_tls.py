@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -456,3 +457,44 @@ def test_many_clients_at_once(run, ca):
     until(lambda: proxy.metrics().sum("lastack_client_connections") == 0, 10, "all clients to be gone")
 
 
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("serve", [True, False])
+def test_a_client_that_only_stops_sending(run, ca, serve):
+    """close_notify means what a FIN means: client_half_close decides."""
+    go = threading.Event()
+
+    def handler(c):
+        c.request()
+        go.wait(10)
+        c.reply(200, b"x" * 5000)
+    proxy, port = tls_front(run, ca, [run.origin(handler)], listener={"client_half_close": "serve" if serve else "abort"})
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.settimeout(10)
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        o = client_context(ca).wrap_bio(into, out, server_hostname="test")
+
+        def step(what):
+            while True:
+                try:
+                    return what()
+                except ssl.SSLWantReadError:
+                    if out.pending:
+                        s.sendall(out.read())
+                    into.write(s.recv(65536)) or into.write_eof()
+        step(o.do_handshake)
+        o.write(request())
+        with pytest.raises(ssl.SSLWantReadError):
+            o.unwrap()
+        s.sendall(out.read())
+        if serve:
+            go.set()
+            got = b""
+            while not got.endswith(b"x" * 5000):
+                got += step(lambda: o.read(65536))
+            assert got.startswith(b"HTTP/1.1 200")
+        else:
+            until(lambda: proxy.access(), 10, "the access line")
+            assert proxy.access()[0]["error"] == "client_gone"
+            go.set()
