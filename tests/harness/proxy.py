@@ -67,7 +67,8 @@ class Proxy:
         self.admin_port = 9900 if host.name else free_port()
         self.write(conf)
         options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
-                   "TSAN_OPTIONS": "halt_on_error=0:exitcode=98:second_deadlock_stack=1"}
+                   "TSAN_OPTIONS": "halt_on_error=0:exitcode=98:second_deadlock_stack=1:"
+                                   f"suppressions={os.path.join(ROOT, 'tests/harness/tsan.supp')}"}
         self.process = Process([BIN, *words, self.conf_path], self.directory, "lastack", host, {**options, **(env or {})},
                                fd_limit=fd_limit)
         self.stopped = False
