@@ -154,7 +154,8 @@ bool la_tls_connect(struct la_stream *s, struct la_tls *t, const char *name, str
     if (name && is_address(name)) {
         X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(st->ssl), name);
     } else if (name) {
-        SSL_set_tlsext_host_name(st->ssl, name);
+        /* SSL_set_tlsext_host_name casts const away; OpenSSL copies the name. */
+        SSL_ctrl(st->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
         SSL_set_hostflags(st->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         SSL_set1_host(st->ssl, name);
     }

@@ -25,7 +25,7 @@ def test_the_same_load_through_nginx_fails_most(run):
     """So that the test above cannot pass by accident: the same hosts, ports, backend and load."""
     net = run.net(ports=500)
     backend = run.backend(host=net.backend, address=net.backends[0], port=9000, delay_us=SERVICE_US)
-    run.own(servers.nginx_proxy(run.directory, backend.text, host=net.proxy, address=net.PROXY, port=8080))
+    run.own(servers.nginx_proxy(run.directory, backend.text, host=net.proxy, address=net.PROXY, port=8080, workers=1))
     result = run.load(target(net), host=net.client, clients=256, requests=REQUESTS).result()
     assert result["status_5xx"] > REQUESTS / 2, result["status"]
     assert net.proxy.count("time-wait", to=net.backends[0]) > 400

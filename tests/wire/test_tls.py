@@ -182,10 +182,10 @@ def test_client_certificates(run, ca):
     with Client(ports[0], tls=context, session=session) as c:
         c.ask()
         assert c.sock.session_reused and origin.last.all("X-Client-Subject") == ['O=A\\, B\\+C,CN=me \\"x\\"']
-    for shown in (gone, None, stranger):
+    for n, shown in enumerate((gone, None, stranger)):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(ports[0], shown)
-    until(lambda: proxy.metrics().sum("lastack_client_handshakes_total", listener="l0", result="failed") == 3, 5, "three failures")
+        until(lambda: proxy.metrics().sum("lastack_client_handshakes_total", listener="l0", result="failed") == n + 1, 5, "a failure")
     assert "certificate revoked" in proxy.log()  # the first; lines are limited to one a second
 
 
