@@ -205,7 +205,8 @@ bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, c
     if (suites && SSL_CTX_set_ciphersuites(ctx, suites) != 1)
         la_tls_complain(b, LA_TLS_CIPHERSUITES, 0, false,
                         "\"%s\" is not a list of TLS 1.3 suites; see `openssl ciphers -tls1_3 -s`", suites);
-    if (SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1)
+    static char groups[] = "X25519:P-256:P-384"; /* SSL_CTX_set1_groups_list casts const away */
+    if (SSL_CTX_set1_groups_list(ctx, groups) != 1)
         la_tls_complain(b, LA_TLS_CIPHERS, 0, false, "this OpenSSL lacks the groups X25519, P-256 and P-384");
     return !b->failed;
 }

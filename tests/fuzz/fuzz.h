@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static inline char *fuzz_copy(const void *p, size_t n)
 {
+    FUZZ_CHECK(n <= SIZE_MAX / 2);
     char *copy = calloc(n ? n : 1, 1);
     FUZZ_CHECK(copy != NULL);
     if (n > 0)

@@ -122,6 +122,22 @@ static void test_paths(void)
     }
 }
 
+/* A line too short for what looks at sixteen bytes at once, first in its buffer. */
+static void test_short_lines(void)
+{
+    char out[64];
+    struct la_http_writer w;
+    la_http_writer_init(&w, out, sizeof(out));
+    la_http_write_header(&w, LA_SLICE("A"), LA_SLICE("b"));
+    CHECK(!w.overflow && w.n == 6 && memcmp(out, "A: b\r\n", 6) == 0);
+    la_http_writer_init(&w, out, sizeof(out));
+    la_http_write_header(&w, LA_SLICE("A"), LA_SLICE("b\r"));
+    CHECK(w.overflow && w.n == 0);
+    la_http_writer_init(&w, out, sizeof(out)); /* and one of sixteen */
+    la_http_write_header(&w, LA_SLICE("Name"), LA_SLICE("0123456789"));
+    CHECK(!w.overflow && w.n == 18);
+}
+
 /* A parsed field in every capacity: never a byte too far, overflow exactly when something is missing, and for good. */
 static void test_write_parsed(void)
 {
@@ -152,5 +168,6 @@ int main(void)
     test_keep_alive_of_a_response();
     test_paths();
     test_write_parsed();
+    test_short_lines();
     return TEST_DONE();
 }
