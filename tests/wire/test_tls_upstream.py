@@ -347,6 +347,8 @@ def test_nginx_hangs_up_first(run, ca, version):
     load = run.load(port, clients=8, duration_ms=scale(6000, 60000), gap_min_ms=500, gap_max_ms=1500)
     clean(load.result())
     over(proxy)
+    assert get(port).status == 200, "one more connection, which resumes a session of theirs"
+    over(proxy)
     assert set(causes(proxy)) <= {("backend", "keepalive_timeout"), ("backend", "race"), ("backend", "reset")}, causes(proxy)
     found = handshakes(proxy)
     assert found["resumed"] >= 1 and found["full"] <= 8 and set(found) == {"full", "resumed"}, found
