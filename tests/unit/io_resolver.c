@@ -12,17 +12,23 @@
 #define TYPE_A    1
 #define TYPE_AAAA 28
 
+struct zone {
+    const char *four[4], *six[4]; /* addresses to answer, NULL-terminated */
+    uint32_t ttl;
+    bool nxdomain, silent, silent_six;
+};
+
 struct dns {
     int fd;
     pthread_t thread;
     struct la_addr at;
     pthread_mutex_t lock;
     /* under the lock: */
-    const char *four[4], *six[4]; /* addresses to answer, NULL-terminated */
-    uint32_t ttl;
-    bool nxdomain, silent, silent_six;
-    unsigned questions;       /* for A */
-    uint64_t last_ns, gap_ns; /* when the last A question came; time between the last two */
+    struct zone zone;           /* as the test wants it */
+    struct zone round;          /* as it was at the first question of a lookup: A and AAAA agree */
+    bool asked_four, asked_six; /* of this round; a question that comes again begins the next */
+    unsigned questions;         /* for A */
+    uint64_t last_ns, gap_ns;   /* when the last A question came; time between the last two */
 };
 
 static size_t put16(unsigned char *p, unsigned v)
@@ -60,19 +66,26 @@ static size_t answer(struct dns *d, unsigned char *p, size_t n)
         return 0;
     unsigned type = (unsigned)(p[end + 1] << 8 | p[end + 2]), count = 0;
     n = end + 5;
+    bool *asked = type == TYPE_A ? &d->asked_four : &d->asked_six;
+    if (*asked || !(d->asked_four || d->asked_six)) {
+        d->round = d->zone;
+        d->asked_four = d->asked_six = false;
+    }
+    *asked = true;
+    const struct zone *z = &d->round;
     if (type == TYPE_A) {
         uint64_t now = la_clock_ns();
         d->gap_ns = now - d->last_ns;
         d->last_ns = now;
         d->questions++;
     }
-    if (d->silent || (d->silent_six && type == TYPE_AAAA))
+    if (z->silent || (z->silent_six && type == TYPE_AAAA))
         return 0;
     p[2] = 0x81;
-    p[3] = d->nxdomain ? 0x83 : 0x80;
-    const char *const *list = type == TYPE_A ? d->four : d->six;
-    for (; !d->nxdomain && count < 4 && list[count]; count++)
-        n += put_record(p + n, type, d->ttl, list[count]);
+    p[3] = z->nxdomain ? 0x83 : 0x80;
+    const char *const *list = type == TYPE_A ? z->four : z->six;
+    for (; !z->nxdomain && count < 4 && list[count]; count++)
+        n += put_record(p + n, type, z->ttl, list[count]);
     put16(p + 6, count);
     put16(p + 8, 0);
     put16(p + 10, 0);
@@ -106,7 +119,7 @@ static void dns_start(struct dns *d)
     socklen_t n = sizeof ss;
     memset(d, 0, sizeof *d);
     pthread_mutex_init(&d->lock, NULL);
-    d->ttl = 1;
+    d->zone.ttl = 1;
     CHECK(la_addr_parse(&d->at, LA_SLICE("127.0.0.1:0"), true, &err));
     d->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK(bind(d->fd, &d->at.u.sa, d->at.len) == 0);
@@ -213,11 +226,11 @@ static void end(struct side *t)
     dns_stop(&t->dns);
 }
 
-#define SET(t, what)                                                                                         \
-    do {                                                                                                     \
-        pthread_mutex_lock(&(t)->dns.lock);                                                                  \
-        what;                                                                                                \
-        pthread_mutex_unlock(&(t)->dns.lock);                                                                \
+#define SET(t, what)                                                                                                   \
+    do {                                                                                                               \
+        pthread_mutex_lock(&(t)->dns.lock);                                                                            \
+        what;                                                                                                          \
+        pthread_mutex_unlock(&(t)->dns.lock);                                                                          \
     } while (0)
 
 static void check_set(const struct side *t, const char *const *want, size_t n)
@@ -230,36 +243,36 @@ static void check_set(const struct side *t, const char *const *want, size_t n)
         CHECK(strcmp(text, want[i]) == 0);
     }
 }
-#define EXPECT(t, ...)                                                                                       \
+#define EXPECT(t, ...)                                                                                                 \
     check_set((t), (const char *const[]){__VA_ARGS__}, la_count(((const char *const[]){__VA_ARGS__})))
 
 static void answers_and_changes(void)
 {
     struct side t;
     begin(&t, 1000);
-    SET(&t, t.dns.four[0] = "10.0.0.9"; t.dns.four[1] = "10.0.0.10"; t.dns.four[2] = "10.0.0.9";
-        t.dns.six[0] = "2001:db8::1");
+    SET(&t, t.dns.zone.four[0] = "10.0.0.9"; t.dns.zone.four[1] = "10.0.0.10"; t.dns.zone.four[2] = "10.0.0.9";
+        t.dns.zone.six[0] = "2001:db8::1");
     t.w = la_resolver_watch(t.r, "app.test", 8080, on_change, &t);
     CHECK_EQ(t.calls, 0); /* never from inside */
     run(&t, 1, 1);
     EXPECT(&t, "10.0.0.9:8080", "10.0.0.10:8080", "[2001:db8::1]:8080");
-    SET(&t, t.dns.four[0] = "10.0.0.10"; t.dns.four[1] = "10.0.0.9"; t.dns.four[2] = NULL);
+    SET(&t, t.dns.zone.four[0] = "10.0.0.10"; t.dns.zone.four[1] = "10.0.0.9"; t.dns.zone.four[2] = NULL);
     run(&t, 0, 2); /* another order is no change */
     SET(&t, CHECK(t.dns.gap_ns >= 1000000000u));
-    SET(&t, t.dns.four[1] = "10.0.0.11"; t.dns.six[0] = NULL);
+    SET(&t, t.dns.zone.four[1] = "10.0.0.11"; t.dns.zone.six[0] = NULL);
     run(&t, 1, 1);
     EXPECT(&t, "10.0.0.10:8080", "10.0.0.11:8080");
-    SET(&t, t.dns.nxdomain = true);
+    SET(&t, t.dns.zone.nxdomain = true);
     run(&t, 0, 2); /* known addresses stay */
-    SET(&t, t.dns.nxdomain = false; t.dns.four[0] = NULL);
+    SET(&t, t.dns.zone.nxdomain = false; t.dns.zone.four[0] = NULL);
     run(&t, 0, 1); /* a name without addresses is a failure, too */
-    SET(&t, t.dns.four[0] = "10.0.0.12"; t.dns.four[1] = NULL);
+    SET(&t, t.dns.zone.four[0] = "10.0.0.12"; t.dns.zone.four[1] = NULL);
     run(&t, 1, 1);
     EXPECT(&t, "10.0.0.12:8080");
-    SET(&t, t.dns.six[0] = "2001:db8::7");
+    SET(&t, t.dns.zone.six[0] = "2001:db8::7");
     run(&t, 1, 1);
     EXPECT(&t, "10.0.0.12:8080", "[2001:db8::7]:8080");
-    SET(&t, t.dns.silent_six = true; t.dns.four[0] = "10.0.0.13");
+    SET(&t, t.dns.zone.silent_six = true; t.dns.zone.four[0] = "10.0.0.13");
     run(&t, 1, 1); /* half an answer: the other half stays as it was */
     EXPECT(&t, "10.0.0.13:8080", "[2001:db8::7]:8080");
     end(&t);
@@ -269,14 +282,14 @@ static void ttl(void)
 {
     struct side t;
     begin(&t, 30000);
-    SET(&t, t.dns.four[0] = "10.0.0.1"; t.dns.ttl = 2);
+    SET(&t, t.dns.zone.four[0] = "10.0.0.1"; t.dns.zone.ttl = 2);
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 1, 1);
     run(&t, 0, 1);
     SET(&t, CHECK(t.dns.gap_ns >= 2000000000u));
     end(&t);
     begin(&t, 1000); /* max_ttl wins */
-    SET(&t, t.dns.four[0] = "10.0.0.1"; t.dns.ttl = 86400);
+    SET(&t, t.dns.zone.four[0] = "10.0.0.1"; t.dns.zone.ttl = 86400);
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 1, 1);
     run(&t, 0, 1);
@@ -287,14 +300,14 @@ static void first_fails(void)
 {
     struct side t;
     begin(&t, 30000);
-    SET(&t, t.dns.nxdomain = true);
+    SET(&t, t.dns.zone.nxdomain = true);
     t.w = la_resolver_watch(t.r, "nobody.test", 1, on_change, &t);
     run(&t, 1, 1);
     CHECK_EQ(t.n, 0);
     CHECK(t.err[0] != 0);
     run(&t, 0, 2); /* told once; asked again after 1 s, then 2 s */
     SET(&t, CHECK(t.dns.gap_ns >= 2000000000u));
-    SET(&t, t.dns.nxdomain = false; t.dns.six[0] = "2001:db8::1");
+    SET(&t, t.dns.zone.nxdomain = false; t.dns.zone.six[0] = "2001:db8::1");
     run(&t, 1, 1);
     EXPECT(&t, "[2001:db8::1]:1");
     end(&t);
@@ -304,12 +317,12 @@ static void silence(void)
 {
     struct side t;
     begin(&t, 1000);
-    SET(&t, t.dns.silent = true; t.dns.four[0] = "10.0.0.1");
+    SET(&t, t.dns.zone.silent = true; t.dns.zone.four[0] = "10.0.0.1");
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 1, 2);
     CHECK_EQ(t.n, 0);
     CHECK(strstr(t.err, "imeout") != NULL);
-    SET(&t, t.dns.silent = false);
+    SET(&t, t.dns.zone.silent = false);
     run(&t, 1, 1);
     EXPECT(&t, "10.0.0.1:1");
     end(&t);
@@ -319,20 +332,20 @@ static void dropping(void)
 {
     struct side t;
     begin(&t, 30000);
-    SET(&t, t.dns.four[0] = "10.0.0.1");
+    SET(&t, t.dns.zone.four[0] = "10.0.0.1");
     t.drop_in_call = true;
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 1, 1);
     CHECK(t.w == NULL);
     /* Dropped while the question is on its way: the answer is ignored. */
-    SET(&t, t.dns.silent = true);
+    SET(&t, t.dns.zone.silent = true);
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 0, 1);
     la_watch_drop(&t.w);
-    SET(&t, t.dns.silent = false);
+    SET(&t, t.dns.zone.silent = false);
     run(&t, 0, 1); /* c-ares tries once more, now with an answer */
     /* And the resolver goes while a question is on its way. */
-    SET(&t, t.dns.silent = true);
+    SET(&t, t.dns.zone.silent = true);
     t.w = la_resolver_watch(t.r, "app.test", 1, on_change, &t);
     run(&t, 0, 1);
     end(&t);
