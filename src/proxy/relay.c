@@ -195,11 +195,18 @@ static bool another_is_up(const struct la_exchange *x, const struct la_outlet *o
     return la_balance_choose(x->branch, &w, now_ns(x)) != NULL;
 }
 
+/* Did the connection fail for a reason that is not the request's? Bytes that crossed it count only on a connection that
+ * had idled: on a new one, this server speaks first. */
+static bool lost_race(enum la_close_cause cause, bool reused)
+{
+    return cause == LA_CLOSE_RACE || cause == LA_CLOSE_WORKER_BUSY || (cause == LA_CLOSE_UNEXPECTED_BYTES && reused);
+}
+
 /* May this request be sent once more? Its first try left no trace that we saw. */
-static bool may_retry(const struct la_exchange *x, const struct la_outlet *o, enum la_close_cause cause)
+static bool may_retry(const struct la_exchange *x, const struct la_outlet *o)
 {
     const struct la_call *c = &x->call;
-    if (x->turn.client == NULL || x->turn.responded || (cause != LA_CLOSE_RACE && cause != LA_CLOSE_WORKER_BUSY))
+    if (x->turn.client == NULL || x->turn.responded)
         return false;
     /* A redial may reach a server that is just dying: no reason to fail while another one is up. */
     unsigned max = x->conf->retry_max + (x->redialed && x->retries == 1 && another_is_up(x, o));
@@ -237,7 +244,7 @@ static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause c
                        x->branch->shared->name, la_err_info(e)->text);
     if (cause == LA_CLOSE_RACE && reused && gone)
         la_clock_fin(&o->pool.server->clock, (c->begun_ns - conn->item.idle_ns) / 1000000u, now_ns(x));
-    if (may_retry(x, o, cause)) {
+    if (lost_race(cause, reused) && may_retry(x, o)) {
         x->retries++;
         x->state = LA_X_QUEUED;
         x->queued_ns = now_ns(x);
