@@ -3,6 +3,7 @@ import contextlib
 import queue
 import re
 import socket
+import ssl
 import threading
 import time
 
@@ -112,6 +113,13 @@ class Stream:
     def close(self):
         with contextlib.suppress(OSError):
             self.sock.close()
+
+    def finish(self):
+        """Closes; over TLS the close_notify goes first and is answered."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):
+                self.sock.unwrap()
+        self.close()
 
     def reset(self):
         with contextlib.suppress(OSError):

@@ -63,9 +63,9 @@ def _chunked(connection):
 class Strict(Origin):
     """seen: the requests that were complete, in order. bad: what was not canonical. cut: requests that broke off."""
 
-    def __init__(self):
+    def __init__(self, **more):
         self.seen, self.bad, self.cut = [], [], 0
-        super().__init__(self._run)
+        super().__init__(self._run, **more)
 
     def take(self, connection):
         """The next request; None when the connection ended."""
@@ -111,12 +111,12 @@ class Strict(Origin):
 class Player(Strict):
     """Answers /t with the parts of a case, as split says; everything else with its own name."""
 
-    def __init__(self):
+    def __init__(self, **more):
         self.parts, self.split = [], lambda data: [data]
         self.between = lambda: None     # called between two pieces
         self.heard = threading.Event()  # the client has what was sent so far: !idle waits for it
         self.played = threading.Event()
-        super().__init__()
+        super().__init__(**more)
 
     def play(self, parts, split):
         self.parts, self.split = parts, split
@@ -136,7 +136,7 @@ class Player(Strict):
             if part == "idle":
                 self.heard.wait(10)
             elif part == "fin":
-                connection.close()
+                connection.finish()
                 return False
             elif part == "rst":
                 connection.reset()

@@ -1,7 +1,8 @@
 """Hostile and odd HTTP, case by case: what the client saw, what the server saw, and whether anybody else felt it.
 
 The cases are in cases/*.case. Each runs whole, cut at random places, byte by byte, behind a valid request, before one, with a
-harmless field that moves everything, and while somebody else waits for the same connection; with request_mode buffer and stream.
+harmless field that moves everything, while somebody else waits for the same connection, and over TLS; with request_mode buffer
+and stream.
 There is one worker and one place: whatever a case leaves behind on a connection, the next request gets it.
 
 code                          passes when
@@ -25,6 +26,7 @@ import socket
 import pytest
 
 from harness import cases, proxy
+from harness.certs import Authority, client_context, server_context
 from harness.raw import Client, Gone
 from harness.strict import Player, Strict
 from harness.wait import scale
@@ -34,8 +36,10 @@ SEED = int(os.environ.get("LASTACK_SEED") or int.from_bytes(os.urandom(3), "big"
 NONCE = "n0nce77"
 FIRST_LINE = re.compile(rb"^(?:\r\n)*[^\r\n ]+ [^\r\n ]+ HTTP/1\.[01]\r\n")
 LONG = 700  # of what is longer, only the ends are sent byte by byte
-WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100)}
-SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100)}
+WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100),
+        "tls": scale(1, 10)}
+SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100), "tls": scale(1, 10)}
+CUT = {"pair": "random", "tls": "random"}  # how these ways cut the bytes
 
 
 def get(target):
@@ -43,24 +47,30 @@ def get(target):
 
 
 class World:
-    """The proxy, its two servers, and three clients that stay: two victims and one for barriers."""
+    """The proxy, its servers, and the clients that stay: a victim for each stage and one for barriers."""
 
     def __init__(self, run, mode):
-        self.recorder, self.player = run.own(Strict()), run.own(Player())
-        ports = {name: proxy.free_port() for name in ("web", "stage", "gate")}
-        stay = {"timeouts": {"keepalive": "1h"}}
-        ups = {"app": self.recorder, "play": self.player}
+        ca = Authority(run.folder("ca"))
+        pair = ca.issue()
+        self.recorder = run.own(Strict())
+        self.players = {"stage": run.own(Player()), "stage-tls": run.own(Player(tls=server_context(pair)))}
+        self.tls = client_context(ca)
+        self.ports = {name: proxy.free_port() for name in ("web", "web-tls", "stage", "stage-tls", "gate")}
+        listen = lambda name, **more: {"name": name, "address": f"127.0.0.1:{self.ports[name]}", "timeouts": {"keepalive": "1h"}, **more}
+        upstream = lambda server, **more: {
+            "servers": [server.text], "pool": {"max": 1}, "buffer": {"request_mode": mode}, "passive": {"failures": 0},
+            "request_headers": {"set": {"X-Hop": NONCE}}, "queue": {"timeout": "20s"}, **more}
         conf = proxy.config(
-            {name: {"servers": [s.text], "pool": {"max": 1}, "buffer": {"request_mode": mode}, "passive": {"failures": 0},
-                    "request_headers": {"set": {"X-Hop": NONCE}}, "queue": {"timeout": "20s"}} for name, s in ups.items()},
-            [{"name": "web", "address": f"127.0.0.1:{ports['web']}", "upstream": "app", **stay},
-             {"name": "stage", "address": f"127.0.0.1:{ports['stage']}", "upstream": "play", **stay},
-             {"name": "gate", "address": f"127.0.0.1:{ports['gate']}", **stay}],
+            {"app": upstream(self.recorder), "stage": upstream(self.players["stage"]),
+             "stage-tls": upstream(self.players["stage-tls"], tls={"ca": ca.certificate})},
+            [listen("web", upstream="app"), listen("web-tls", upstream="app", tls={"certificates": [pair.conf]}),
+             listen("stage", upstream="stage"), listen("stage-tls", upstream="stage-tls"), listen("gate")],
             routes=[{"host": "never.test", "path": "/", "upstream": "app", "listen": ["gate"]}], workers=1)
-        self.proxy, self.ports, self.number = run.proxy(conf), ports, 0
-        self.gate = run.own(Client(ports["gate"], timeout=20))
-        self.victims = {name: self.new_victim(name) for name in ("web", "stage")}
-        self.player.between = self.barrier
+        self.proxy, self.number = run.proxy(conf), 0
+        self.gate = run.own(Client(self.ports["gate"], timeout=20))
+        self.victims = {name: self.new_victim(name) for name in ("web", "stage", "stage-tls")}
+        for player in self.players.values():
+            player.between = self.barrier
 
     def new_victim(self, where):
         client = Client(self.ports[where], timeout=20)
@@ -118,8 +128,8 @@ def pieces(data, way, rng):
 class Talk:
     """One client's connection and what came back on it."""
 
-    def __init__(self, port, head=False):
-        self.client, self.head = Client(port, timeout=15), head
+    def __init__(self, port, head=False, tls=None):
+        self.client, self.head = Client(port, timeout=15, tls=tls), head
         self.interim, self.ended, self.cut, self.raw_end = [], False, False, b""
 
     def send(self, data):
@@ -233,6 +243,8 @@ def judge_seen(world, case, before, way, why):
 
 def run_client_case(world, case, way, rng):
     why, data = [], case.raw
+    if way == "tls" and "plain" in case:
+        return None
     if way == "padded":
         first = FIRST_LINE.match(data)
         if first is None:
@@ -244,10 +256,11 @@ def run_client_case(world, case, way, rng):
         if "fin" in case:
             return None
         data += get("/after")
-    talk = Talk(world.ports["web"], head=case.raw.startswith(b"HEAD") and way != "preceded")
+    web, tls = ("web-tls", world.tls) if way == "tls" else ("web", None)
+    talk = Talk(world.ports[web], tls=tls, head=case.raw.startswith(b"HEAD") and way != "preceded")
     before, asked = len(world.recorder.seen), False
     with talk.client:
-        for n, piece in enumerate(pieces(data, "random" if way == "pair" else way, rng)):
+        for n, piece in enumerate(pieces(data, CUT.get(way, way), rng)):
             if n and way == "pair" and not asked:
                 world.barrier()
                 world.ask_victim("web")
@@ -301,11 +314,12 @@ def judge_response(case, talk, m, why):
 def run_server_case(world, case, way, rng):
     if way == "pair" and "alone" in case:
         return None
-    why, player = [], world.player
-    player.play(case.parts, lambda data: pieces(data, way, rng))
+    why, stage = [], "stage-tls" if way == "tls" else "stage"
+    player = world.players[stage]
+    player.play(case.parts, lambda data: pieces(data, CUT.get(way, way), rng))
     before = len(player.seen)
     request = case.request or get("/t")
-    talk = Talk(world.ports["stage"])
+    talk = Talk(world.ports[stage])
     with talk.client:
         if way == "preceded":
             talk.send(get("/before"))
@@ -314,13 +328,13 @@ def run_server_case(world, case, way, rng):
         talk.head = request.startswith(b"HEAD")
         talk.send(request)
         if way == "pair":
-            world.ask_victim("stage")
+            world.ask_victim(stage)
         m = talk.final()
         player.heard.set()
         assert player.played.wait(15), "the server never got the request"
         if way != "pair":
-            world.ask_victim("stage")
-        why += world.victim("stage")
+            world.ask_victim(stage)
+        why += world.victim(stage)
         judge_response(case, talk, m, why)
         if not talk.ended and m is not None and "close" not in (m.get("Connection") or "").lower():
             talk.send(get("/last"))
