@@ -142,10 +142,11 @@ struct la_turn {
     struct la_buf *head;    /* the response head */
     struct la_spool *spool; /* what the client has not taken yet */
     int iovs;
-    struct iovec iov[LA_TURN_IOV];
-    char chunk[3][LA_CHUNK_HEAD];
     unsigned chunks;
     struct la_spool_conf spool_conf; /* set by the exchange: where the response may pile up */
+    /* not cleared: */
+    struct iovec iov[LA_TURN_IOV];
+    char chunk[3][LA_CHUNK_HEAD];
 };
 
 /* head NULL: for a request that is none. */

@@ -186,6 +186,8 @@ void la_http_write(struct la_http_writer *w, struct la_slice s);
 void la_http_write_length(struct la_http_writer *w, uint64_t v); /* the Content-Length line */
 /* "Name: value\r\n". A name or value with a control character (CR, LF, NUL, ...) is never written: overflow is set. */
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value);
+/* The same for a name and a value that cannot hold a control character: constants, what a parser has judged. */
+void la_http_write_header_known(struct la_http_writer *w, struct la_slice name, struct la_slice value);
 /* Field i of a head that the parser has made: its bytes were judged there. */
 void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i);
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason); /* "HTTP/1.1 200 OK\r\n" */

@@ -17,13 +17,25 @@ struct la_fields {
     uint64_t drop[LA_HTTP_MAX_HEADERS / 64];
     unsigned extras;
     struct la_extra extra[LA_EXTRA_MAX];
+    uint64_t known; /* bits: of these extra ones no control character can be in */
 };
+_Static_assert(LA_EXTRA_MAX <= 64, "known");
 static inline void la_fields_drop(struct la_fields *f, size_t i) { f->drop[i / 64] |= 1ull << (i % 64); }
 static inline bool la_fields_dropped(const struct la_fields *f, size_t i) { return f->drop[i / 64] >> (i % 64) & 1; }
 static inline void la_fields_add(struct la_fields *f, struct la_slice name, struct la_slice value)
 {
-    if (f->extras < LA_EXTRA_MAX)
-        f->extra[f->extras++] = (struct la_extra){name, value};
+    if (f->extras == LA_EXTRA_MAX)
+        return;
+    f->known &= ~(UINT64_C(1) << f->extras);
+    f->extra[f->extras++] = (struct la_extra){name, value};
+}
+/* The same for a value that cannot hold a control character. */
+static inline void la_fields_add_known(struct la_fields *f, struct la_slice name, struct la_slice value)
+{
+    if (f->extras == LA_EXTRA_MAX)
+        return;
+    f->known |= UINT64_C(1) << f->extras;
+    f->extra[f->extras++] = (struct la_extra){name, value};
 }
 
 enum la_body_kind { LA_BODY_NONE, LA_BODY_LENGTH, LA_BODY_UNKNOWN };

@@ -9,7 +9,7 @@
 
 struct la_slab {
     size_t item_bytes; /* as asked, rounded up to 16 */
-    size_t per_chunk;
+    size_t per_chunk, chunk_bytes; /* a power of two, and a chunk is aligned to it */
     size_t in_use;
     struct la_list partial, full, empty;
     size_t empty_chunks;

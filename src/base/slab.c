@@ -14,19 +14,13 @@ struct chunk {
 
 #define HEAD ((sizeof(struct chunk) + 15) & ~(size_t)15)
 
-static size_t chunk_bytes(const struct la_slab *s)
-{
-    size_t n = HEAD + s->item_bytes * s->per_chunk, p = 4096;
-    while (p < n)
-        p *= 2;
-    return p;
-}
-
 void la_slab_init(struct la_slab *s, size_t item_bytes, size_t per_chunk)
 {
     *s = (struct la_slab){.item_bytes = (item_bytes + 15) & ~(size_t)15, .per_chunk = per_chunk ? per_chunk : 1};
+    for (s->chunk_bytes = 4096; s->chunk_bytes < HEAD + s->item_bytes * s->per_chunk;)
+        s->chunk_bytes *= 2;
     /* Use the whole power of two that alignment costs anyway. */
-    s->per_chunk = (chunk_bytes(s) - HEAD) / s->item_bytes;
+    s->per_chunk = (s->chunk_bytes - HEAD) / s->item_bytes;
     la_list_init(&s->partial);
     la_list_init(&s->full);
     la_list_init(&s->empty);
@@ -49,8 +43,7 @@ void la_slab_fini(struct la_slab *s)
 
 static struct chunk *chunk_new(struct la_slab *s)
 {
-    size_t bytes = chunk_bytes(s);
-    struct chunk *c = aligned_alloc(bytes, bytes);
+    struct chunk *c = aligned_alloc(s->chunk_bytes, s->chunk_bytes);
     if (c == NULL)
         return NULL;
     c->slab = s;
@@ -92,7 +85,7 @@ void *la_slab_get(struct la_slab *s)
 
 void la_slab_put(struct la_slab *s, void *item)
 {
-    struct chunk *c = (struct chunk *)((uintptr_t)item & ~(uintptr_t)(chunk_bytes(s) - 1));
+    struct chunk *c = (struct chunk *)((uintptr_t)item & ~(uintptr_t)(s->chunk_bytes - 1));
     la_assert(c->slab == s && c->used > 0);
     bool was_full = c->free == NULL;
     *(void **)item = c->free;

@@ -1,56 +1,52 @@
 /* http1_fields.c: names: which header field, which method, is it a token; and walking the value of a list.
  *
- * The table is sorted by length; a name is compared with the at most three entries of its own length, so a
- * lookup costs a few instructions for names that nobody knows. Holds no state, cannot fail. */
+ * A name is looked up by its length, first and last byte, and compared with the one entry that has these, so a lookup
+ * costs a few instructions. Holds no state, cannot fail. */
 #include "lastack/http1.h"
 
 #include "codec/http1_chars.h"
 
-struct entry {
-    const char *name;
-    uint8_t field;
-};
-static const struct entry table[] = {
-    {"te", LA_FIELD_TE},
-    {"via", LA_FIELD_VIA},
-    {"host", LA_FIELD_HOST},
-    {"date", LA_FIELD_DATE},
-    {"proxy", LA_FIELD_PROXY},
-    {"expect", LA_FIELD_EXPECT},
-    {"server", LA_FIELD_SERVER},
-    {"cookie", LA_FIELD_COOKIE},
-    {"trailer", LA_FIELD_TRAILER},
-    {"upgrade", LA_FIELD_UPGRADE},
-    {"referer", LA_FIELD_REFERER},
-    {"location", LA_FIELD_LOCATION},
-    {"forwarded", LA_FIELD_FORWARDED},
-    {"connection", LA_FIELD_CONNECTION},
-    {"keep-alive", LA_FIELD_KEEP_ALIVE},
-    {"user-agent", LA_FIELD_USER_AGENT},
-    {"retry-after", LA_FIELD_RETRY_AFTER},
-    {"content-type", LA_FIELD_CONTENT_TYPE},
-    {"max-forwards", LA_FIELD_MAX_FORWARDS},
-    {"proxy-status", LA_FIELD_PROXY_STATUS},
-    {"authorization", LA_FIELD_AUTHORIZATION},
-    {"content-length", LA_FIELD_CONTENT_LENGTH},
-    {"http2-settings", LA_FIELD_HTTP2_SETTINGS},
-    {"x-forwarded-for", LA_FIELD_X_FORWARDED_FOR},
-    {"proxy-connection", LA_FIELD_PROXY_CONNECTION},
-    {"x-forwarded-host", LA_FIELD_X_FORWARDED_HOST},
-    {"www-authenticate", LA_FIELD_WWW_AUTHENTICATE},
-    {"transfer-encoding", LA_FIELD_TRANSFER_ENCODING},
-    {"x-forwarded-proto", LA_FIELD_X_FORWARDED_PROTO},
-    {"sec-websocket-key", LA_FIELD_SEC_WEBSOCKET_KEY},
-    {"proxy-authenticate", LA_FIELD_PROXY_AUTHENTICATE},
-    {"proxy-authorization", LA_FIELD_PROXY_AUTHORIZATION},
-};
-_Static_assert(la_count(table) == LA_FIELD_COUNT - 1, "every field of LA_HTTP_FIELDS is in the table once");
-
-/* Where the names of each length start; the unit test looks every name up, so a wrong number is found. */
+/* Each name has a slot of its own; two in one would not compile. first, last: in lower case. */
+#define SLOTS 128
+#define AT(n, first, last) (((n) + 9 * (first) + 3 * (last)) % SLOTS)
 #define LONGEST 19
-static const uint8_t start[LONGEST + 2] = {
-    0,  0,  0,  1,  2,  4,  5,  8,  11, 12, 13, /* 0 to 10 */
-    16, 17, 20, 21, 23, 24, 27, 30, 31, 32,     /* 11 to 20 */
+
+static const struct entry {
+    const char *name;
+    uint8_t n, field;
+} table[SLOTS] = {
+    [AT(2, 't', 'e')] = {"te", 2, LA_FIELD_TE},
+    [AT(3, 'v', 'a')] = {"via", 3, LA_FIELD_VIA},
+    [AT(4, 'h', 't')] = {"host", 4, LA_FIELD_HOST},
+    [AT(4, 'd', 'e')] = {"date", 4, LA_FIELD_DATE},
+    [AT(5, 'p', 'y')] = {"proxy", 5, LA_FIELD_PROXY},
+    [AT(6, 'e', 't')] = {"expect", 6, LA_FIELD_EXPECT},
+    [AT(6, 's', 'r')] = {"server", 6, LA_FIELD_SERVER},
+    [AT(6, 'c', 'e')] = {"cookie", 6, LA_FIELD_COOKIE},
+    [AT(7, 't', 'r')] = {"trailer", 7, LA_FIELD_TRAILER},
+    [AT(7, 'u', 'e')] = {"upgrade", 7, LA_FIELD_UPGRADE},
+    [AT(7, 'r', 'r')] = {"referer", 7, LA_FIELD_REFERER},
+    [AT(8, 'l', 'n')] = {"location", 8, LA_FIELD_LOCATION},
+    [AT(9, 'f', 'd')] = {"forwarded", 9, LA_FIELD_FORWARDED},
+    [AT(10, 'c', 'n')] = {"connection", 10, LA_FIELD_CONNECTION},
+    [AT(10, 'k', 'e')] = {"keep-alive", 10, LA_FIELD_KEEP_ALIVE},
+    [AT(10, 'u', 't')] = {"user-agent", 10, LA_FIELD_USER_AGENT},
+    [AT(11, 'r', 'r')] = {"retry-after", 11, LA_FIELD_RETRY_AFTER},
+    [AT(12, 'c', 'e')] = {"content-type", 12, LA_FIELD_CONTENT_TYPE},
+    [AT(12, 'm', 's')] = {"max-forwards", 12, LA_FIELD_MAX_FORWARDS},
+    [AT(12, 'p', 's')] = {"proxy-status", 12, LA_FIELD_PROXY_STATUS},
+    [AT(13, 'a', 'n')] = {"authorization", 13, LA_FIELD_AUTHORIZATION},
+    [AT(14, 'c', 'h')] = {"content-length", 14, LA_FIELD_CONTENT_LENGTH},
+    [AT(14, 'h', 's')] = {"http2-settings", 14, LA_FIELD_HTTP2_SETTINGS},
+    [AT(15, 'x', 'r')] = {"x-forwarded-for", 15, LA_FIELD_X_FORWARDED_FOR},
+    [AT(16, 'p', 'n')] = {"proxy-connection", 16, LA_FIELD_PROXY_CONNECTION},
+    [AT(16, 'x', 't')] = {"x-forwarded-host", 16, LA_FIELD_X_FORWARDED_HOST},
+    [AT(16, 'w', 'e')] = {"www-authenticate", 16, LA_FIELD_WWW_AUTHENTICATE},
+    [AT(17, 't', 'g')] = {"transfer-encoding", 17, LA_FIELD_TRANSFER_ENCODING},
+    [AT(17, 'x', 'o')] = {"x-forwarded-proto", 17, LA_FIELD_X_FORWARDED_PROTO},
+    [AT(17, 's', 'y')] = {"sec-websocket-key", 17, LA_FIELD_SEC_WEBSOCKET_KEY},
+    [AT(18, 'p', 'e')] = {"proxy-authenticate", 18, LA_FIELD_PROXY_AUTHENTICATE},
+    [AT(19, 'p', 'n')] = {"proxy-authorization", 19, LA_FIELD_PROXY_AUTHORIZATION},
 };
 
 /* Is the word at text the one at lower, ASCII case folded? The names hold a-z, 0-9 and "-": of these only
@@ -87,12 +83,10 @@ static bool same_folded(const char *text, const char *lower, size_t n)
 
 enum la_http_field la_http_field_find(struct la_slice name)
 {
-    if (name.n > LONGEST)
+    if (name.n == 0 || name.n > LONGEST)
         return LA_FIELD_OTHER;
-    for (unsigned i = start[name.n]; i < start[name.n + 1]; i++)
-        if ((name.p[0] | 0x20) == table[i].name[0] && same_folded(name.p, table[i].name, name.n))
-            return (enum la_http_field)table[i].field;
-    return LA_FIELD_OTHER;
+    const struct entry *e = &table[AT(name.n, (unsigned char)name.p[0] | 0x20u, (unsigned char)name.p[name.n - 1] | 0x20u)];
+    return e->n == name.n && same_folded(name.p, e->name, name.n) ? (enum la_http_field)e->field : LA_FIELD_OTHER;
 }
 
 bool la_http_method_idempotent(enum la_http_method m)

@@ -21,7 +21,7 @@ static bool read_u64(struct la_slice s, uint64_t *out)
         if (!la_char_is(s.p[i], LA_CHAR_DIGIT))
             return false;
         unsigned digit = (unsigned)(s.p[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10)
+        if (i >= 19 && value > (UINT64_MAX - digit) / 10) /* nineteen digits always fit */
             return false;
         value = value * 10 + digit;
     }

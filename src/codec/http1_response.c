@@ -10,24 +10,35 @@
 
 #define KEEP_ALIVE_MAX_S 86400
 
-/* "HTTP/1.1 200 OK" CRLF; the space before an empty reason may be missing. */
-static enum la_http_result read_status_line(struct la_http_head *head, const char **at, const char *end)
+#define FORM_N 12 /* "HTTP/1.1 200" */
+
+/* Do these bytes, perhaps fewer than there will be, begin a status line? */
+static bool status_line_fits(const char *p, size_t n)
 {
-    static const char form[] = "HTTP/1.v sdd"; /* v: 0 or 1, s: 1 to 5, d: a digit */
-    const size_t form_n = sizeof(form) - 1;
-    const char *p = *at;
-    size_t n = (size_t)(end - p);
-    for (size_t i = 0; i < form_n && i < n; i++) {
+    static const char form[FORM_N + 1] = "HTTP/1.v sdd"; /* v: 0 or 1, s: 1 to 5, d: a digit */
+    if (la_likely(n >= FORM_N && memcmp(p, "HTTP/1.1 200", FORM_N) == 0))
+        return true;
+    for (size_t i = 0; i < FORM_N && i < n; i++) {
         bool fits = form[i] == 'v'   ? p[i] == '0' || p[i] == '1'
                     : form[i] == 's' ? p[i] >= '1' && p[i] <= '5'
                     : form[i] == 'd' ? la_char_is(p[i], LA_CHAR_DIGIT)
                                      : p[i] == form[i];
         if (!fits)
-            return LA_HTTP_ERROR;
+            return false;
     }
-    if (n <= form_n)
+    return true;
+}
+
+/* "HTTP/1.1 200 OK" CRLF; the space before an empty reason may be missing. */
+static enum la_http_result read_status_line(struct la_http_head *head, const char **at, const char *end)
+{
+    const char *p = *at;
+    size_t n = (size_t)(end - p);
+    if (!status_line_fits(p, n))
+        return LA_HTTP_ERROR;
+    if (n <= FORM_N)
         return LA_HTTP_MORE;
-    const char *reason = p + form_n, *stop = reason;
+    const char *reason = p + FORM_N, *stop = reason;
     if (*reason == ' ')
         stop = la_char_skip_value(++reason, end);
     if (stop == end)

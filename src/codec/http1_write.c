@@ -38,20 +38,29 @@ void la_http_write(struct la_http_writer *w, struct la_slice s)
 
 void la_http_write_length(struct la_http_writer *w, uint64_t v)
 {
-    char digits[20];
-    size_t n = sizeof(digits);
+    static const char name[16 + 1] = "Content-Length: ";
+    char line[sizeof name - 1 + 20 + 2];
+    size_t n = sizeof line;
+    line[--n] = '\n';
+    line[--n] = '\r';
     do {
-        digits[--n] = (char)('0' + v % 10);
+        line[--n] = (char)('0' + v % 10);
         v /= 10;
     } while (v > 0);
-    la_http_write(w, LA_SLICE("Content-Length: "));
-    la_http_write(w, la_slice(digits + n, sizeof(digits) - n));
-    la_http_write(w, LA_SLICE("\r\n"));
+    n -= sizeof name - 1;
+    memcpy(line + n, name, sizeof name - 1);
+    la_http_write(w, la_slice(line + n, sizeof line - n));
 }
 
 static bool clean(struct la_slice s)
 {
     return la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
+}
+
+/* Neither a control character nor a space? */
+static bool no_blank(struct la_slice s)
+{
+    return clean(s) && memchr(s.p, ' ', s.n) == NULL;
 }
 
 /* A header line, whose room was made sure of; w->n stays. Returns the line's size. */
@@ -83,17 +92,25 @@ void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct
 
 void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i)
 {
-    const struct la_http_header *h = &head->header[i];
-    if (w->overflow || (size_t)h->name_n + h->value_n + 4 > w->cap - w->n) {
+    la_http_write_header_known(w, la_http_name(head, i), la_http_value(head, i));
+}
+
+void la_http_write_header_known(struct la_http_writer *w, struct la_slice name, struct la_slice value)
+{
+    if (w->overflow || name.n + value.n + 4 > w->cap - w->n) {
         w->overflow = true;
         return;
     }
-    w->n += put_header(w, la_http_name(head, i), la_http_value(head, i));
+    w->n += put_header(w, name, value);
 }
 
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason)
 {
     la_assert(status >= 100 && status <= 999);
+    if (la_likely(status == 200 && la_slice_eq(reason, LA_SLICE("OK")))) {
+        la_http_write(w, LA_SLICE("HTTP/1.1 200 OK\r\n"));
+        return;
+    }
     char line[] = "HTTP/1.1 000 ";
     line[9] = (char)('0' + status / 100);
     line[10] = (char)('0' + status / 10 % 10);
@@ -106,14 +123,19 @@ void la_http_write_status(struct la_http_writer *w, int status, struct la_slice 
 
 void la_http_write_request_line(struct la_http_writer *w, struct la_slice method, struct la_slice target)
 {
-    if (!la_http_is_token(method) || target.n == 0 || !clean(target) || memchr(target.p, ' ', target.n) != NULL) {
+    static const char version[11 + 1] = " HTTP/1.1\r\n";
+    size_t n = method.n + 1 + target.n + sizeof version - 1;
+    if (w->overflow || n > w->cap - w->n || !la_http_is_token(method) || target.n == 0 || !no_blank(target)) {
         w->overflow = true;
         return;
     }
-    la_http_write(w, method);
-    la_http_write(w, LA_SLICE(" "));
-    la_http_write(w, target);
-    la_http_write(w, LA_SLICE(" HTTP/1.1\r\n"));
+    char *p = w->p + w->n;
+    copy(p, method.p, method.n);
+    p += method.n;
+    *p++ = ' ';
+    copy(p, target.p, target.n);
+    memcpy(p + target.n, version, sizeof version - 1);
+    w->n += n;
 }
 
 size_t la_http_chunk_head(char *out, uint64_t n)

@@ -1,5 +1,6 @@
 /* sock.c: system calls on sockets, with the options that the proxy wants. Any thread; no state. */
 #include "lastack/sock.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <linux/in.h>
@@ -98,7 +99,7 @@ int la_sock_accept(int fd, struct la_addr *peer)
 {
     struct sockaddr_storage ss;
     socklen_t len = sizeof ss;
-    int c = accept4(fd, peer ? (struct sockaddr *)&ss : NULL, peer ? &len : NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int c = la_sys_accept4(fd, peer ? (struct sockaddr *)&ss : NULL, peer ? &len : NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (c < 0)
         return -errno;
     if (peer)
@@ -148,7 +149,7 @@ int la_sock_error(int fd)
 int la_sock_peek(int fd)
 {
     char c;
-    ssize_t n = recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = la_sys_recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         return 1;
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;

@@ -1,10 +1,9 @@
 /* stream.c: the transport seam. Plain sockets are handled here; another transport brings its own operations. */
 #include "lastack/stream.h"
+#include "io/sys.h"
 #include "lastack/sock.h"
 
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 void la_stream_init(struct la_stream *s, struct la_loop *loop, int fd, void (*cb)(struct la_io *, int events))
 {
@@ -29,7 +28,7 @@ ssize_t la_stream_recv(struct la_stream *s, void *p, size_t n)
 {
     if (s->transport)
         return s->transport->recv(s, p, n);
-    return judge(recv(la_stream_fd(s), p, n, 0));
+    return judge(la_sys_recv(la_stream_fd(s), p, n, 0));
 }
 
 ssize_t la_stream_send(struct la_stream *s, const struct iovec *v, int n, bool more)
@@ -38,11 +37,11 @@ ssize_t la_stream_send(struct la_stream *s, const struct iovec *v, int n, bool m
         return s->transport->send(s, v, n, more);
     int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
     if (n == 1)
-        return judge(send(la_stream_fd(s), v[0].iov_base, v[0].iov_len, flags));
+        return judge(la_sys_send(la_stream_fd(s), v[0].iov_base, v[0].iov_len, flags));
     /* sendmsg takes its vector by a pointer that is not const but does not write through it. */
     struct msghdr m = {.msg_iovlen = (size_t)n};
     memcpy(&m.msg_iov, &v, sizeof v);
-    return judge(sendmsg(la_stream_fd(s), &m, flags));
+    return judge(la_sys_sendmsg(la_stream_fd(s), &m, flags));
 }
 
 bool la_stream_fin(const struct la_stream *s)
@@ -92,7 +91,7 @@ void la_stream_close(struct la_stream *s)
     if (s->transport)
         s->transport->goodbye(s, true);
     forget(s);
-    close(la_stream_fd(s));
+    la_sys_close(la_stream_fd(s));
 }
 
 void la_stream_reset(struct la_stream *s)

@@ -31,10 +31,7 @@ void la_call_init(struct la_call *c, struct la_env *env, const struct la_call_ev
 
 static void write_request(struct la_http_writer *w, const struct la_request *r)
 {
-    la_http_write(w, r->method);
-    la_http_write(w, LA_SLICE(" "));
-    la_http_write(w, r->target);
-    la_http_write(w, LA_SLICE(" HTTP/1.1\r\n"));
+    la_http_write_request_line(w, r->method, r->target);
     la_http_write_header(w, LA_SLICE("Host"), r->host);
     la_http1_write_fields(w, &r->fields);
     if (r->body == LA_BODY_LENGTH) {
@@ -259,18 +256,18 @@ static void send_request(struct la_call *c)
             want(c, false);
             return;
         }
-        if (sent > 0) {
+        if (sent > 0)
             account(c, (size_t)sent, payload);
-            set_progress(c, c->send_ms);
-        }
-        if (sent < (ssize_t)total) {
-            want(c, true);
-            if (!la_timer_is_set(&c->timer))
-                set_progress(c, c->send_ms);
+        if (sent == (ssize_t)total && all_sent(c, trailers.n)) {
+            request_sent(c);
             return;
         }
-        if (all_sent(c, trailers.n))
-            request_sent(c);
+        if (sent > 0 || !la_timer_is_set(&c->timer))
+            set_progress(c, c->send_ms);
+        if (sent < (ssize_t)total) {
+            want(c, true);
+            return;
+        }
     }
 }
 

@@ -12,8 +12,13 @@ void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f)
     for (size_t i = 0; h && i < h->headers; i++)
         if (!h->header[i].hop && (framing >> h->header[i].field & 1) == 0 && !la_fields_dropped(f, i))
             la_http_write_parsed(w, h, i);
-    for (unsigned i = 0; i < f->extras; i++)
-        la_http_write_header(w, f->extra[i].name, f->extra[i].value);
+    for (unsigned i = 0; i < f->extras; i++) {
+        const struct la_extra *e = &f->extra[i];
+        if (f->known >> i & 1)
+            la_http_write_header_known(w, e->name, e->value);
+        else
+            la_http_write_header(w, e->name, e->value);
+    }
 }
 
 void la_http1_write_trailers(struct la_http_writer *w, const struct la_http_body *b)

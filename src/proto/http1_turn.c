@@ -30,7 +30,7 @@ void la_turn_fini(struct la_turn *t)
 void la_turn_init(struct la_turn *t, struct la_client *c, const struct la_http_head *head)
 {
     struct la_env *env = c->front->env;
-    memset(t, 0, sizeof *t);
+    memset(t, 0, offsetof(struct la_turn, iov));
     t->client = c;
     t->minor = 1;
     t->read_max = LA_SCRATCH_BYTES;

@@ -34,7 +34,6 @@ struct la_exchange {
     struct la_door *door;
     struct la_branch *branch; /* NULL: no upstream chosen */
     const struct la_conf_upstream *conf; /* of its view */
-    struct la_turn turn;
     struct la_call call;
     struct la_waiter waiter;
     enum la_exchange_state state;
@@ -53,7 +52,6 @@ struct la_exchange {
     struct la_buf *trailers; /* the request's, as lines */
     struct la_spool *body;   /* what was buffered; NULL: none, or inline */
     struct la_slice inline_body;
-    char preface[LA_PROXY_HEADER_WRITTEN]; /* for servers that want a PROXY header */
     size_t inline_at;
     struct la_addr peer;
     /* for the log; slices lie in the client's buffer and go with the client */
@@ -74,6 +72,9 @@ struct la_exchange {
     struct la_wants *wants; /* kept for a script that may name a file */
     bool accel;             /* it did: what it printed itself is dropped */
     enum la_err accel_error;
+    /* not cleared with the rest: */
+    struct la_turn turn; /* by la_turn_init */
+    char preface[LA_PROXY_HEADER_WRITTEN]; /* for servers that want a PROXY header */
 };
 
 struct la_exchange *la_exchange_of_turn(struct la_turn *t);

@@ -60,15 +60,15 @@ static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool tru
         all = la_slice(m->xff, before.n + 2 + peer.n);
     }
     drop_field(f, LA_FIELD_X_FORWARDED_FOR);
-    la_fields_add(f, LA_SLICE("X-Forwarded-For"), all);
+    la_fields_add_known(f, LA_SLICE("X-Forwarded-For"), all);
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_PROTO) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
-        la_fields_add(f, LA_SLICE("X-Forwarded-Proto"), x->tls ? LA_SLICE("https") : LA_SLICE("http"));
+        la_fields_add_known(f, LA_SLICE("X-Forwarded-Proto"), x->tls ? LA_SLICE("https") : LA_SLICE("http"));
     }
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_HOST) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_HOST);
         if (x->host.n)
-            la_fields_add(f, LA_SLICE("X-Forwarded-Host"), x->host);
+            la_fields_add_known(f, LA_SLICE("X-Forwarded-Host"), x->host);
     }
 }
 
@@ -140,7 +140,7 @@ static void tell_subject(struct la_exchange *x, struct la_fields *f, struct made
 static void configured(struct la_exchange *x, struct la_fields *f)
 {
     const struct la_conf_upstream *u = x->conf;
-    for (size_t i = 0; i < f->head->headers; i++) {
+    for (size_t i = 0; u->removes + u->sets && i < f->head->headers; i++) {
         struct la_slice name = la_http_name(f->head, i);
         for (size_t k = 0; k < u->removes; k++)
             if (la_slice_ieq(name, la_slice_str(u->remove[k])))
@@ -255,7 +255,7 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
     r->upgrade = x->upgrade ? head->upgrade : la_slice(NULL, 0);
     drop_lookalikes(x, &r->fields);
     forward(x, &r->fields, &m);
-    la_fields_add(&r->fields, LA_SLICE("Via"), la_via(head->minor));
+    la_fields_add_known(&r->fields, LA_SLICE("Via"), la_via(head->minor));
     configured(x, &r->fields);
     tell_subject(x, &r->fields, &m);
 

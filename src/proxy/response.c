@@ -26,12 +26,13 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
     r->status = h->status;
     r->reason = h->reason;
     r->fields.head = h;
-    for (size_t i = 0; i < h->headers; i++) /* what servers say of themselves in our name is not passed on */
+    bool in_our_name = (h->present & LA_FIELD_BIT(PROXY_STATUS)) != 0 || x->conf->fastcgi.root != NULL;
+    for (size_t i = 0; in_our_name && i < h->headers; i++) /* not passed on */
         if (h->header[i].field == LA_FIELD_PROXY_STATUS ||
             (h->header[i].field == LA_FIELD_OTHER && la_accel_is_ours(&x->conf->fastcgi, la_http_name(h, i))))
             la_fields_drop(&r->fields, i);
     la_pin_strip(x, h, &r->fields);
-    la_fields_add(&r->fields, LA_SLICE("Via"), la_via(h->minor));
+    la_fields_add_known(&r->fields, LA_SLICE("Via"), la_via(h->minor));
     r->announce = h->has_length;
     r->length = h->announced_length;
     switch (h->framing) {
