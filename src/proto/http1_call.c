@@ -32,7 +32,7 @@ void la_call_init(struct la_call *c, struct la_env *env, const struct la_call_ev
 static void write_request(struct la_http_writer *w, const struct la_request *r)
 {
     la_http_write_request_line(w, r->method, r->target);
-    la_http_write_header(w, LA_SLICE("Host"), r->host);
+    la_http_write_header_known(w, LA_SLICE("Host"), r->host); /* a request's, or of the configuration */
     la_http1_write_fields(w, &r->fields);
     if (r->body == LA_BODY_LENGTH) {
         la_http_write_length(w, r->length);

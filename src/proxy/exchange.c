@@ -56,7 +56,7 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
         la_bounds_give_memory(p->env.bounds, sizeof(struct la_exchange));
         return NULL;
     }
-    memset(x, 0, offsetof(struct la_exchange, turn));
+    memset(x, 0, offsetof(struct la_exchange, call));
     x->proxy = p;
     x->door = d;
     d->users++;
@@ -66,6 +66,7 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
     la_list_init(&x->late_node);
     la_list_push_back(&p->live, &x->node);
     p->live_n++;
+    la_call_init(&x->call, &p->env, &la_relay_events, NULL);
     la_turn_init(&x->turn, c, head);
     x->start_ns = now_ns(x);
     la_client_peer(c, &x->peer);
@@ -320,7 +321,7 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
     x->binds = la_pin_asked(head);
     if (x->binds && x->conf->connection_auth == LA_CONNECTION_AUTH_REFUSE)
         return LA_AUTH_REFUSED;
-    la_call_init(&x->call, &x->proxy->env, &la_relay_events, la_call_protocol_find(x->conf->protocol));
+    x->call.protocol = la_call_protocol_find(x->conf->protocol);
     x->stream_body = x->conf->buffer.request_mode == LA_REQUEST_STREAM &&
                      !(x->call.protocol->needs_length && head->framing == LA_FRAMING_CHUNKED);
     x->waiter.hash = hash_key(x, head);

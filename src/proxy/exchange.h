@@ -34,7 +34,6 @@ struct la_exchange {
     struct la_door *door;
     struct la_branch *branch; /* NULL: no upstream chosen */
     const struct la_conf_upstream *conf; /* of its view */
-    struct la_call call;
     struct la_waiter waiter;
     enum la_exchange_state state;
     bool stream_body;  /* request_mode: stream */
@@ -72,8 +71,9 @@ struct la_exchange {
     struct la_wants *wants; /* kept for a script that may name a file */
     bool accel;             /* it did: what it printed itself is dropped */
     enum la_err accel_error;
-    /* not cleared with the rest: */
-    struct la_turn turn; /* by la_turn_init */
+    /* cleared by those who own them: */
+    struct la_call call;
+    struct la_turn turn;
     char preface[LA_PROXY_HEADER_WRITTEN]; /* for servers that want a PROXY header */
 };
 
