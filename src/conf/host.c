@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,45 @@ static void check_user(struct host *h)
         tell(h, true, NULL, "user", "has no effect: only root can become \"%.64s\"", user);
 }
 
+static bool in_group(const struct passwd *user, gid_t group)
+{
+    gid_t all[256];
+    int n = la_count(all);
+    if (getgrouplist(user->pw_name, user->pw_gid, all, &n) < 0)
+        n = la_count(all); /* more than that: those that fit */
+    for (int i = 0; i < n; i++)
+        if (all[i] == group)
+            return true;
+    return false;
+}
+
+/* By the file's own mode. What cannot be looked at is told of where it is read. */
+static bool may_read(const struct passwd *user, const char *file)
+{
+    struct stat st;
+    if (stat(file, &st) != 0 || user->pw_uid == 0)
+        return true;
+    if (st.st_uid == user->pw_uid)
+        return st.st_mode & S_IRUSR;
+    return st.st_mode & (in_group(user, st.st_gid) ? S_IRGRP : S_IROTH);
+}
+
+/* Keys are read first by root and on SIGHUP by `user`. */
+static void check_keys(struct host *h)
+{
+    const struct passwd *user = h->conf->user && geteuid() == 0 ? getpwnam(h->conf->user) : NULL;
+    for (size_t i = 0; user && i < h->conf->listens; i++)
+        for (size_t k = 0; k < h->conf->listen[i].tls.pairs; k++) {
+            const struct la_conf_certificate *c = &h->conf->listen[i].tls.pair[k];
+            const char *file = c->key ? c->key : c->certificate;
+            char path[96];
+            snprintf(path, sizeof path, "listen[%zu].tls.certificates[%zu].%s", i, k, c->key ? "key" : "certificate");
+            if (!may_read(user, file))
+                tell(h, true, la_conf_where(h->conf, "%s", path), path,
+                     "%s: user \"%.64s\" may not read it, so a reload cannot: give it to a group of that user", file, h->conf->user);
+        }
+}
+
 static void check_descriptors(struct host *h)
 {
     struct rlimit limit;
@@ -258,5 +298,6 @@ void la_conf_check_host(const struct la_conf *c, struct la_conf_findings *out)
     check_upstreams(&h);
     check_log(&h, c->log.access, "log.access");
     check_log(&h, c->log.error, "log.error");
+    check_keys(&h);
     check_descriptors(&h);
 }

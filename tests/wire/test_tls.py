@@ -295,6 +295,18 @@ def test_check_says_which_file_and_why(run, ca):
     assert code == 0 and re.search(r"warning: .*certificates\[0\]\.certificate: .*expired \(", out), out
 
 
+def test_check_warns_of_a_key_that_a_reload_cannot_read(run, ca):
+    """Run as root, which reads it at the start and is `user` by then."""
+    path, pair = os.path.join(run.folder("conf"), "lastack.yaml"), ca.issue()
+    listen = [{"address": f"127.0.0.1:{free_port()}", "upstream": "app", "tls": {"certificates": [pair.conf]}}]
+    with open(path, "w") as f:
+        proxies.yaml.safe_dump(config({"app": {"servers": ["127.0.0.1:1"]}}, listen, user="nobody"), f)
+    for mode, warned in ((0o600, True), (0o640, True), (0o644, False)):
+        os.chmod(pair.key, mode)
+        code, out = lastack("check", path)
+        assert code == 0 and (f'{pair.key}: user "nobody" may not read it' in out) == warned, (oct(mode), out)
+
+
 # ---- bytes ----
 
 @pytest.mark.sanitizer
