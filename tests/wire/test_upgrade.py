@@ -56,7 +56,7 @@ def test_server_ends_the_tunnel(run):
 
 
 def test_tunnels_are_bounded_and_hold_their_place(run):
-    _, origin, port = front(run, pool={"max": 4, "tunnels": 2})
+    lastack, _, port = front(run, pool={"max": 4, "tunnels": 2})
     open_ = [switch(port), switch(port)]
     with Client(port) as c:
         c.send(raw.request("/", headers=UPGRADE))
@@ -64,7 +64,7 @@ def test_tunnels_are_bounded_and_hold_their_place(run):
     with Client(port) as c:
         assert c.ask("/").body == b"plain"
     open_[0].close()
-    until(lambda: origin.open() <= 2, 5, "the first tunnel's end")
+    until(lambda: lastack.metrics().sum("lastack_connections", state="tunnel") == 1, 5, "the first tunnel's end")
     open_.append(switch(port))
     for c in open_:
         c.close()
