@@ -30,7 +30,7 @@ def sampled(proxy):
 
 
 def test_metrics(run):
-    fpm, proxy, port = front(run, 5, 3, {"status_path": "/fpm-status"}, health=SOON)
+    fpm, proxy, port = front(run, 5, 3, {"status_path": "/fpm-status"}, health={**SOON, "timeout": "10s"})
     assert get(port).status == 200
     until(lambda: sampled(proxy), 10, "a sample")
     # php-fpm counts a worker as active again for each request of a connection that stays open, and puts that right once a second.
