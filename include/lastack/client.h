@@ -64,7 +64,7 @@ struct la_front {
         struct la_branch *branch, *failover, *warm; /* NULL: none */
         char prefix[104];
         uint8_t prefix_n;
-        bool flush_denied;
+        bool flush_allowed;
         char dir[256]; /* for what does not stay in memory */
     } pipe;
     const struct la_service *service;

@@ -64,7 +64,7 @@ struct la_conf_listen {
     uint64_t min_rate; /* bytes per second, request body; 0 = off */
     struct {
         char *prefix; /* before each key; NULL: none */
-        bool flush_all_denied;
+        bool flush_all_allowed;
     } memcached;
     struct la_conf_pos pos;
 };
@@ -189,6 +189,7 @@ struct la_conf_upstream {
         unsigned key_hash;    /* 0: auto; else la_keyhash + 1. Worked into hash */
         char *hash_tag; /* two characters; NULL: none */
         enum la_eject auto_eject;
+        bool failed_get_misses; /* failed_get: error (default) | miss */
         bool flush_on_return;
         char *failover;  /* upstreams; NULL: none */
         char *warm_from;

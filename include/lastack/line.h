@@ -27,6 +27,8 @@ struct la_ask_events {
     /* p[0..n) begins with what is next of this ask's reply; *used is what it took. MORE: with *used 0 it
      * waits for further bytes (of which LA_LINE_KEEP may be pending), else it is asked again. */
     enum la_ask_result (*reply)(struct la_ask *a, const char *p, size_t n, size_t *used);
+    /* The reply that began was somebody else's: may another one come? NULL: no. */
+    bool (*restart)(struct la_ask *a);
     /* It is the owner's again. LA_OK: its reply is complete. It may be called from within la_lines_ask. */
     void (*over)(struct la_ask *a, enum la_err e);
     /* What follows the head, as much as lies together; empty: not there just now, la_ask_pulled(…) tells
@@ -46,7 +48,8 @@ struct la_ask {
     struct la_list node, age;
     struct la_lane *lane;
     uint64_t sent;
-    bool picked, answered, again;
+    bool picked, answered;
+    uint8_t again; /* times that it was sent anew */
 };
 
 #define LA_LINE_KEEP  8192u /* the most of a reply that may wait to be understood */

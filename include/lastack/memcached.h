@@ -118,6 +118,8 @@ void la_memc_reply_init(struct la_memc_reply *r, enum la_memc_expect e);
 enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, size_t n, size_t *used,
                                       struct la_memc_line *l);
 
+/* Can this line be the whole answer to that command, or the last of it? Errors are not asked about. */
+bool la_memc_answers(enum la_memc_verb v, struct la_slice line);
 /* Meta replies: the flag's token in a line's flags ("k", "O"); empty p NULL: it is not there. */
 struct la_slice la_memc_flag(struct la_slice flags, char flag);
 /* Is this the answer that quiet mode leaves out? */

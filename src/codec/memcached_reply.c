@@ -47,8 +47,9 @@ static bool size_of(struct la_slice s, uint64_t *out)
 
 static bool is_error(struct la_slice line)
 {
-    return la_slice_eq(line, LA_SLICE("ERROR")) || starts(line, "CLIENT_ERROR ") ||
-           starts(line, "SERVER_ERROR ");
+    struct la_slice first = word(&line);
+    return (la_slice_eq(first, LA_SLICE("ERROR")) && line.n == 0) || la_slice_eq(first, LA_SLICE("CLIENT_ERROR")) ||
+           la_slice_eq(first, LA_SLICE("SERVER_ERROR"));
 }
 
 static enum la_memc_piece begin_data(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice size)
@@ -57,6 +58,26 @@ static enum la_memc_piece begin_data(struct la_memc_reply *r, struct la_memc_lin
         return LA_MEMC_PIECE_BAD;
     r->left = l->size + 2;
     return LA_MEMC_PIECE_VALUE;
+}
+
+static bool digits(struct la_slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return true;
+}
+
+/* VALUE key flags bytes [cas] */
+static enum la_memc_piece begin_value(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice rest)
+{
+    word(&rest);
+    l->key = word(&rest);
+    l->rest = rest;
+    struct la_slice flags = word(&rest), size = word(&rest), cas = word(&rest);
+    if (flags.n == 0 || !digits(flags) || !digits(cas) || word(&rest).n)
+        return LA_MEMC_PIECE_BAD;
+    return begin_data(r, l, size);
 }
 
 static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, struct la_memc_line *l)
@@ -73,11 +94,7 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
             return LA_MEMC_PIECE_LAST;
         if (!starts(line, "VALUE "))
             return LA_MEMC_PIECE_BAD;
-        word(&rest);
-        l->key = word(&rest);
-        l->rest = rest;
-        word(&rest); /* flags */
-        return begin_data(r, l, word(&rest));
+        return begin_value(r, l, rest);
     case LA_MEMC_EXPECT_STATS:
         if (starts(line, "STAT ") || starts(line, "ITEM "))
             return LA_MEMC_PIECE_STAT;
@@ -130,6 +147,43 @@ enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, si
     *used = line + 1;
     l->bytes = la_slice(p, line + 1);
     return judge(r, la_slice(p, line - 1), l);
+}
+
+bool la_memc_answers(enum la_memc_verb v, struct la_slice line)
+{
+    static const char *const words[LA_MEMC_VERB_COUNT] = {
+        [LA_MEMC_SET] = "STORED ",
+        [LA_MEMC_ADD] = "STORED NOT_STORED ",
+        [LA_MEMC_REPLACE] = "STORED NOT_STORED ",
+        [LA_MEMC_APPEND] = "STORED NOT_STORED ",
+        [LA_MEMC_PREPEND] = "STORED NOT_STORED ",
+        [LA_MEMC_CAS] = "STORED NOT_STORED EXISTS NOT_FOUND ",
+        [LA_MEMC_INCR] = "NOT_FOUND ",
+        [LA_MEMC_DECR] = "NOT_FOUND ",
+        [LA_MEMC_TOUCH] = "TOUCHED NOT_FOUND ",
+        [LA_MEMC_DELETE] = "DELETED NOT_FOUND ",
+        [LA_MEMC_FLUSH_ALL] = "OK ",
+        [LA_MEMC_VERBOSITY] = "OK ",
+        [LA_MEMC_VERSION] = "VERSION ",
+        [LA_MEMC_MG] = "HD EN ",
+        [LA_MEMC_MS] = "HD NS EX NF ",
+        [LA_MEMC_MD] = "HD NS EX NF ",
+        [LA_MEMC_MA] = "HD NS EX NF ",
+        [LA_MEMC_ME] = "ME EN ",
+    };
+    while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+        line.n--;
+    struct la_slice first = word(&line);
+    if ((v == LA_MEMC_INCR || v == LA_MEMC_DECR) && first.n && digits(first))
+        return word(&line).n == 0;
+    struct la_slice all = la_slice_str(words[v] ? words[v] : ""), one;
+    if (all.n == 0) /* its form has been judged already */
+        return true;
+    bool alone = first.n > 2 && v != LA_MEMC_VERSION;
+    while ((one = word(&all)).n)
+        if (la_slice_eq(one, first))
+            return !alone || line.n == 0;
+    return false;
 }
 
 struct la_slice la_memc_flag(struct la_slice flags, char flag)

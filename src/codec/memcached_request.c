@@ -142,7 +142,7 @@ static enum la_memc_result parse_store(struct la_memc_request *r, struct la_slic
     if (r->bytes > LA_MEMC_DATA_MAX)
         return bad(f, BAD_CHUNK, true);
     r->has_data = true;
-    r->noreply = la_slice_eq(last, LA_SLICE("noreply"));
+    r->noreply = more.n == 0 && la_slice_eq(last, LA_SLICE("noreply"));
     f->noreply = r->noreply;
     f->swallow = r->bytes + 2;
     if (!key_ok(r->key) || !number(flags, UINT32_MAX, NULL) || !exptime(expiry) ||
@@ -215,14 +215,27 @@ static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice
 
 /* ---- the line ---- */
 
+/* What follows a request of another protocol is not ours to run: its body may be chosen by a third party. */
 static bool is_http(struct la_slice line)
 {
     static const char *const methods[] = {"GET ",     "POST ",    "PUT ",   "HEAD ", "DELETE ",
                                           "OPTIONS ", "CONNECT ", "PATCH ", "PRI "};
+    struct la_slice t, last = {0};
     for (size_t i = 0; i < la_count(methods); i++)
         if (line.n > strlen(methods[i]) && memcmp(line.p, methods[i], strlen(methods[i])) == 0)
             return true;
-    return false;
+    if (line.n == 0 || line.p[0] < 'A' || line.p[0] > 'Z')
+        return false;
+    while ((t = token(&line)).n)
+        last = t;
+    return last.n > 5 && memcmp(last.p, "HTTP/", 5) == 0;
+}
+
+/* No text begins so: TLS, or some other binary protocol. */
+static bool is_foreign(char first)
+{
+    unsigned char c = (unsigned char)first;
+    return (c < 0x20 && c != '\r' && c != '\n') || c >= 0x7f;
 }
 
 static enum la_memc_result parse_line(struct la_memc_request *r, struct la_slice line, struct la_memc_fault *f)
@@ -288,6 +301,8 @@ enum la_memc_result la_memc_parse(struct la_memc_request *r, const char *p, size
         f->binary = true;
         return bad(f, NULL, true);
     }
+    if (is_foreign(p[0]))
+        return bad(f, "ERROR", true);
     const char *end = memchr(p + *seen, '\n', n - *seen);
     if (end == NULL) {
         *seen = n;

@@ -29,7 +29,8 @@ static const char *const keyhashes[] = {"one_at_a_time", "md5", "crc32", "fnv1_3
 static const char *const key_hashes[] = {"auto", "one_at_a_time", "md5", "crc32", "fnv1_32", "fnv1a_32",
                                          "fnv1_64", "fnv1a_64", "murmur", NULL};
 static const char *const ejects[] = {"miss", "rehash", "error", NULL};
-static const char *const permissions[] = {"allow", "deny", NULL};
+static const char *const permissions[] = {"deny", "allow", NULL};
+static const char *const failed_gets[] = {"error", "miss", NULL};
 static const char *const listen_protocols[] = {"http", "", "memcached", NULL}; /* "": no such choice here */
 static const char *const send_proxies[] = {"off", "v1", "v2", NULL};
 static const char *const tls_versions[] = {"tls1.2", "tls1.3", NULL};
@@ -113,7 +114,7 @@ static const struct la_key listen_memcached_keys[] = {
     {"prefix", LA_T_TEXT, L(memcached.prefix), .parse = la_parse_key_prefix,
      .form = "1 to 100 printable characters without a space", .example = "\"site-a:\"",
      .doc = "goes before each key of this listener's clients, who never see it"},
-    {"flush_all", LA_T_ENUM, L(memcached.flush_all_denied), .names = permissions, .def = "allow",
+    {"flush_all", LA_T_ENUM, L(memcached.flush_all_allowed), .names = permissions, .def = "deny",
      .doc = "may clients of this listener empty the servers, for everybody?"},
 };
 static const struct la_object listen_memcached_object = {"memcached", KEYS(listen_memcached_keys), .pos = -1};
@@ -326,7 +327,10 @@ static const struct la_key memcached_keys[] = {
     {"hash_tag", LA_T_TEXT, U(memcached.hash_tag), .parse = la_parse_hash_tag, .form = "two characters such as \"{}\"",
      .example = "\"{}\"", .doc = "only what stands between these two is hashed, if it is there"},
     {"auto_eject", LA_T_ENUM, U(memcached.auto_eject), .names = ejects, .def = "miss",
-     .doc = "keys of a server that is out: miss (reads miss, writes fail), rehash (the other servers take them), error"},
+     .doc = "keys of a server that is out or cannot be reached: miss (reads miss, writes fail), rehash (the other servers take them), error"},
+    {"failed_get", LA_T_ENUM, U(memcached.failed_get_misses), .names = failed_gets, .def = "error",
+     .doc = "a get whose server was asked and did not answer (too late, hung up): error (SERVER_ERROR) or miss; what is answered "
+            "wrongly or in part is an error always"},
     {"flush_on_return", LA_T_BOOL, U(memcached.flush_on_return), .def = "false",
      .doc = "a server that was out is emptied before it is used again, so that nothing stale is read"},
     {"failover", LA_T_STRING, U(memcached.failover), .form = "the name of an upstream", .example = "cache2",

@@ -49,6 +49,8 @@ struct la_mpart {
     char *dir;
     enum la_err err;
     bool over, error_line, rerouted, warming, hit;
+    bool unsent; /* over: no server was asked */
+    bool spoke;  /* over: some of a reply had come */
     bool no_memory;    /* the rest of the reply is dropped */
     bool hidden;       /* quiet: it is not answered */
     uint64_t kept;     /* bytes of it that were not */
@@ -117,7 +119,8 @@ struct la_mclient {
     char *in;
     size_t in_n, in_cap, at, seen;
     uint64_t left; /* DATA, SWALLOW */
-    char tail[2];  /* the last bytes of the data block */
+    char last;      /* byte of the data block */
+    bool one_short; /* its count leaves out the last byte of a CRLF within it */
     struct la_mpart *upload;
     struct la_mstore out;
     uint64_t held; /* bytes of replies in parts */

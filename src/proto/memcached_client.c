@@ -319,48 +319,67 @@ static void upload_failed(struct la_mclient *c, enum la_err e)
 static void data_done(struct la_mclient *c)
 {
     struct la_mpart *p = c->upload;
-    bool fine = c->tail[0] == '\r' && c->tail[1] == '\n';
     c->state = LA_MCLIENT_LINE;
     c->since_ns = now_of(c);
     if (p == NULL)
         return;
-    if (!fine) {
-        upload_failed(c, LA_BAD_REQUEST);
-        c->state = LA_MCLIENT_LINE;
-        return;
-    }
     c->upload = NULL;
     p->command->start_ns = now_of(c);
     p->command->due_ns = p->command->start_ns + p->command->branch->conf->timeouts.response_ms * 1000000u;
     la_mpart_submit(p);
 }
 
+static void keep_data(struct la_mclient *c, const char *from, size_t n)
+{
+    struct la_mpart *p = c->upload;
+    if (p->body) {
+        enum la_err e = la_spool_write(p->body, from, n);
+        if (e != LA_OK)
+            upload_failed(c, e);
+    } else {
+        memcpy(p->out + p->out_n, from, n);
+        p->out_n += n;
+    }
+}
+
+/* A byte of the line end behind a data block. A block that stops between CR and LF, with LF CR LF behind it, was
+ * counted one short: however it is read it ends at the same byte, so nothing behind it is in doubt. */
+static void take_end(struct la_mclient *c, const char *from)
+{
+    bool first = c->left == 2;
+    if (first && *from == '\n' && c->last == '\r' && !c->one_short) {
+        c->one_short = true;
+        return;
+    }
+    c->left--;
+    if (*from != (first ? '\r' : '\n')) {
+        upload_failed(c, LA_BAD_REQUEST);
+        c->state = LA_MCLIENT_LINE;
+        return;
+    }
+    keep_data(c, from, 1);
+}
+
 /* Bytes of a data block; how many were taken. */
 static size_t take_data(struct la_mclient *c, const char *from, size_t n)
 {
     struct la_mpart *p = c->upload;
-    n = la_min64(n, c->left);
+    bool end = p && c->left <= 2;
+    n = la_min64(n, end ? 1 : p ? c->left - 2 : c->left);
     if (p && p->body)
         n = la_min64(n, la_spool_room(p->body));
     if (n == 0)
         return 0;
-    if (n >= 2) {
-        memcpy(c->tail, from + n - 2, 2);
-    } else {
-        c->tail[0] = c->tail[1];
-        c->tail[1] = from[0];
-    }
-    c->left -= n;
     c->received += n;
-    if (p && p->body) {
-        enum la_err e = la_spool_write(p->body, from, n);
-        if (e != LA_OK)
-            upload_failed(c, e);
-    } else if (p) {
-        memcpy(p->out + p->out_n, from, n);
-        p->out_n += n;
+    if (end) {
+        take_end(c, from);
+    } else {
+        c->last = from[n - 1];
+        c->left -= n;
+        if (p)
+            keep_data(c, from, n);
     }
-    if (c->left == 0)
+    if (c->left == 0 && c->state != LA_MCLIENT_LINE)
         data_done(c);
     return n;
 }
@@ -374,6 +393,8 @@ static void start_data(struct la_mclient *c, struct la_mpart *p, uint64_t n)
     c->state = p ? LA_MCLIENT_DATA : LA_MCLIENT_SWALLOW;
     c->since_ns = c->progress_ns = now_of(c);
     c->received = 0;
+    c->last = 0;
+    c->one_short = false;
     if (p && n > LA_BULK_BYTES && !begin_spool(c, p))
         upload_failed(c, LA_MEMORY);
 }
@@ -485,7 +506,9 @@ static ssize_t read_some(struct la_mclient *c)
         ssize_t n = la_stream_recv(&c->stream, e->scratch, most);
         if (n > 0) {
             c->progress_ns = now_of(c);
-            take_data(c, e->scratch, (size_t)n);
+            size_t at = 0;
+            while (at < (size_t)n && c->state != LA_MCLIENT_LINE)
+                at += take_data(c, e->scratch + at, (size_t)n - at);
         }
         return n;
     }

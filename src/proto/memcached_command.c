@@ -7,9 +7,9 @@
  * Good path: la_mcommand_new -> parts are asked for, those of many keys a few dozen keys at a time ->
  * la_mcommand_emit moves what is ready, in the order asked, while it is the client's oldest command -> freed.
  *
- * What can fail: a part. Reads of its keys miss or the command ends in SERVER_ERROR, as auto_eject says; a
- * value that was begun and cannot be ended ends the client's connection. A command whose client is gone goes
- * on unheard. */
+ * What can fail: a part. Reads of its keys miss or the command ends in SERVER_ERROR, as auto_eject and
+ * failed_get say; a wrong reply, or half of one, is never a miss. A value that was begun and cannot be ended
+ * ends the client's connection. A command whose client is gone goes on unheard. */
 #include "memcached.h"
 
 #include <stdio.h>
@@ -17,6 +17,7 @@
 
 #define PART_BYTES    4096u
 #define PARTS_AT_ONCE 32u
+#define WHOLE         8192u /* what is no larger is given to the client when it is complete and beyond doubt */
 
 /* ---- life ---- */
 
@@ -101,9 +102,22 @@ static void count_end(struct la_mcommand *m, enum la_err e)
         la_stat_add(&s->error[e], 1);
 }
 
+/* Are keys of a server that is out misses? */
 static bool misses(const struct la_mcommand *m)
 {
     return m->branch && m->branch->conf->memcached.auto_eject != LA_EJECT_ERROR;
+}
+
+/* May what the part failed to get be called a miss? Not when the server has begun to answer. */
+static bool excused(const struct la_mcommand *m, const struct la_mpart *p)
+{
+    if (p->no_memory)
+        return false;
+    if (p->err == LA_OK)
+        return true;
+    if (p->spoke)
+        return false;
+    return p->unsent ? misses(m) : m->branch->conf->memcached.failed_get_misses;
 }
 
 void la_mcommand_part_over(struct la_mcommand *m, struct la_mpart *p)
@@ -298,6 +312,13 @@ static void to_all(struct la_mcommand *m, const struct la_memc_request *r)
         fail(m, LA_NO_SERVER);
 }
 
+static void deny_flush(struct la_mcommand *m)
+{
+    m->local = "CLIENT_ERROR flush_all not allowed\r\n"; /* as memcached -F says it */
+    la_log_limited(LA_LOG_NOTICE, 10000, "listener %s: flush_all of a client denied (memcached.flush_all: allow)",
+                   m->front->name);
+}
+
 static void begin(struct la_mcommand *m, const struct la_memc_request *r, struct la_mpart **upload)
 {
     char plain[LA_MEMC_KEY_MAX];
@@ -312,8 +333,8 @@ static void begin(struct la_mcommand *m, const struct la_memc_request *r, struct
             la_mcommand_issue(m);
         return;
     case LA_MEMC_SHAPE_ALL:
-        if (m->verb == LA_MEMC_FLUSH_ALL && m->front->pipe.flush_denied)
-            m->local = "CLIENT_ERROR flush_all is denied here\r\n";
+        if (m->verb == LA_MEMC_FLUSH_ALL && !m->front->pipe.flush_allowed)
+            deny_flush(m);
         else
             to_all(m, r);
         return;
@@ -402,14 +423,17 @@ static bool done(struct la_mcommand *m, enum la_err e)
 static bool emit_single(struct la_mcommand *m)
 {
     struct la_mpart *p = la_list_first(&m->parts, struct la_mpart, node);
-    give(m, p, la_mpart_has(p));
-    if (!p->over || la_mpart_has(p)) {
+    if (!p->over && !m->begun && la_mpart_has(p) < WHOLE)
+        return false;
+    if (p->err == LA_OK || m->begun)
+        give(m, p, la_mpart_has(p));
+    if (!p->over || (la_mpart_has(p) && (p->err == LA_OK || m->begun))) {
         m->client->abort |= p->no_memory && m->begun && la_mpart_has(p) == 0;
         return false;
     }
     if (p->err != LA_OK && m->begun)
         m->client->abort = true;
-    else if (p->err != LA_OK && misses(m) && m->verb == LA_MEMC_MG)
+    else if (p->err != LA_OK && excused(m, p) && m->verb == LA_MEMC_MG)
         give_text(m, m->quiet ? "" : "EN\r\n");
     else if (p->err != LA_OK)
         give_text(m, la_merror_text(p->err, m->text, sizeof m->text));
@@ -425,18 +449,21 @@ static bool emit_key(struct la_mcommand *m)
         return true;
     bool lost = p->no_memory || (p->over && p->err != LA_OK);
     if (k->slot >= p->decided) {
-        if (p->over && (p->error_line || lost) && (p->error_line || p->no_memory || !misses(m)))
+        if (p->over && (p->error_line || (lost && !excused(m, p))))
             m->failed = p->err ? p->err : LA_RESPONSE_BAD;
         return p->over;
     }
     if (p->end[k->slot] == 0)
         return true;
     if (lost && p->kept < p->end[k->slot] && m->emitted_of == 0) { /* the rest will not come */
-        if (p->no_memory || !misses(m))
+        if (!excused(m, p))
             m->failed = p->no_memory ? LA_MEMORY : p->err;
         return true;
     }
-    uint64_t wanted = p->end[k->slot] - (p->kept - la_mpart_has(p)), n = give(m, p, wanted);
+    uint64_t wanted = p->end[k->slot] - (p->kept - la_mpart_has(p));
+    if (m->emitted_of == 0 && wanted <= WHOLE && la_mpart_has(p) < wanted && !lost)
+        return false;
+    uint64_t n = give(m, p, wanted);
     m->emitted_of += n;
     if (n == wanted)
         return true;
@@ -474,7 +501,7 @@ static bool emit_keys(struct la_mcommand *m)
         if (p && k->slot + 1u == p->keys) {
             if (!p->over) /* its END */
                 return false;
-            if (p->err != LA_OK && !misses(m)) /* its END never came */
+            if (!excused(m, p)) /* its END never came */
                 m->failed = p->err;
             keep_error_line(m, p);
             la_mpart_free(p);

@@ -378,6 +378,8 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
             break;
         case LA_MEMC_PIECE_STAT: store(p, l.bytes); break;
         case LA_MEMC_PIECE_LAST:
+            if (!p->wants_data && !la_memc_answers(m->verb, l.bytes))
+                return LA_ASK_BAD;
             if (m->shape == LA_MEMC_SHAPE_KEYS)
                 decide_rest(p);
             else if (!p->wants_data)
@@ -388,6 +390,16 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
         case LA_MEMC_PIECE_ERROR: store_line(p, &l, true); return LA_ASK_DONE;
         }
     }
+}
+
+/* Nothing of it has been kept: the reply may come anew. */
+static bool on_restart(struct la_ask *a)
+{
+    struct la_mpart *p = la_container(a, struct la_mpart, ask);
+    if (p->store_in || p->decided || p->wants_data)
+        return false;
+    la_memc_reply_init(&p->reply, p->reply.expect);
+    return true;
 }
 
 /* Sends it somewhere else. */
@@ -471,10 +483,12 @@ static void on_over(struct la_ask *a, enum la_err e)
         keep_warm(p);
     p->err = p->no_memory ? LA_MEMORY : e;
     p->over = true;
+    p->unsent = a->sent == 0 && !a->again;
+    p->spoke = a->answered;
     if (p->spill)
         la_spool_push(p->spill);
     la_mcommand_part_over(m, p);
 }
 
 static const struct la_ask_events part_events = {
-    .goodbye = "quit\r\n", .reply = on_reply, .over = on_over, .pull = pull, .pulled = pulled};
+    .goodbye = "quit\r\n", .reply = on_reply, .restart = on_restart, .over = on_over, .pull = pull, .pulled = pulled};

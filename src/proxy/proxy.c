@@ -184,7 +184,7 @@ static void configure_pipe(struct la_door *d, const struct la_conf_listen *l)
     f->pipe.warm = u ? branch_of(d->proxy, u->memcached.warm_from, &other) : NULL;
     snprintf(f->pipe.prefix, sizeof f->pipe.prefix, "%s", l->memcached.prefix ? l->memcached.prefix : "");
     f->pipe.prefix_n = (uint8_t)strlen(f->pipe.prefix);
-    f->pipe.flush_denied = l->memcached.flush_all_denied;
+    f->pipe.flush_allowed = l->memcached.flush_all_allowed;
     snprintf(f->pipe.dir, sizeof f->pipe.dir, "%s", u ? u->buffer.dir : "/var/tmp");
 }
 

@@ -89,7 +89,8 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
     l->goodbye = a->on->goodbye;
     a->lane = mine;
     a->sent = 0;
-    a->picked = a->answered = a->again = false;
+    a->picked = a->answered = false;
+    a->again = 0;
     mine->count++;
     o->lines.asks++;
     l->waiting++;
@@ -98,11 +99,7 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
     la_list_init(&a->age);
     bool first = la_list_empty(&mine->asks);
     la_list_push_back(&mine->asks, &a->node);
-    /* Nearly always the youngest; what was asked for longer ago (the rest of many keys) goes before. */
-    struct la_list *at = &l->ages;
-    while (at->prev != &l->ages && la_container(at->prev, struct la_ask, age)->due_ns > a->due_ns)
-        at = at->prev;
-    la_list_insert_before(at, &a->age);
+    la_line_age(l, a);
     if (first)
         la_lane_place(mine, false);
     if (l->state == LINE_UP && l->inflight == 0) { /* was it hung up while nothing was asked? */

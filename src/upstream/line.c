@@ -10,8 +10,8 @@
  * Fair: a lane writes QUANTUM bytes, then the next one; of bulk asks one is under way at a time, so that a
  * small ask never has more than one of them before it. With more than one line the last is for bulk.
  *
- * Lost: asks that were not sent, and safe ones without a byte of a reply, go to the next connection, once;
- * the others fail. A reply that is late, unasked or no reply loses the line. One thread. */
+ * Lost: asks that were not sent, and safe ones without a byte of a reply, go to the next connection, with at
+ * least GRACE_NS left; the oldest, whose fault it may be, only once. The others fail. A reply that is late, unasked or no reply loses the line. One thread. */
 #include "line_private.h"
 
 #include <stdlib.h>
@@ -20,6 +20,8 @@
 #define READS     4  /* then others get their turn */
 #define IOVS      64
 #define READ_SIZE 65536u
+#define AGAIN_MOST 4 /* after others' faults; after what may be its own: once */
+#define GRACE_NS  100000000u /* what an ask gets at least after another one's fault */
 
 static void flush(struct la_idle *i);
 
@@ -82,13 +84,39 @@ void la_line_arm(struct la_line *l)
         la_timer_set(&l->timer, a->due_ns > now ? (a->due_ns - now) / 1000000u + 1 : 0);
 }
 
+/* Nearly always the youngest; what was asked for longer ago (the rest of many keys) goes before. */
+void la_line_age(struct la_line *l, struct la_ask *a)
+{
+    struct la_list *at = &l->ages;
+    while (at->prev != &l->ages && la_container(at->prev, struct la_ask, age)->due_ns > a->due_ns)
+        at = at->prev;
+    la_list_insert_before(at, &a->age);
+}
+
+/* May it be sent once more? */
+static bool may_go_again(const struct la_line *l, const struct la_ask *a, enum la_err e)
+{
+    bool head = l->sent.next == &a->node;
+    if (head && a->sent && e == LA_RESPONSE_TIMEOUT) /* it is the one that was not answered */
+        return false;
+    if (a->sent == 0)
+        return a->due_ns > la_now_ns(home(l));
+    return a->safe && !a->answered && a->body_n == 0 && a->again < (head ? 1 : AGAIN_MOST);
+}
+
 /* Back to the front of its lane, as if it had not been sent. */
 static void put_back(struct la_line *l, struct la_ask *a)
 {
+    uint64_t soonest = la_now_ns(home(l)) + GRACE_NS;
+    if (a->sent && a->due_ns < soonest) {
+        a->due_ns = soonest;
+        la_list_remove(&a->age);
+        la_line_age(l, a);
+    }
     la_list_remove(&a->node);
     l->inflight--;
     l->ahead -= la_ask_size(a) - a->sent;
-    a->again |= a->sent > 0;
+    a->again += a->sent > 0;
     a->sent = 0;
     a->picked = false;
     l->waiting++;
@@ -109,8 +137,7 @@ void la_line_lose(struct la_line *l, enum la_err e, enum la_close_cause cause, b
     l->kept = 0;
     la_conn_release(&l->conn, gone ? LA_GONE : LA_RESET, cause);
     while ((a = la_list_last(&l->sent, struct la_ask, node)) != NULL) {
-        bool untouched = a->sent == 0 || (a->safe && !a->answered && !a->again && a->body_n == 0);
-        if (untouched && a->due_ns > la_now_ns(home(l))) {
+        if (may_go_again(l, a, e)) {
             put_back(l, a);
         } else {
             la_list_remove(&a->node);
@@ -168,12 +195,16 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
         p += used;
         n -= used;
         if (r == LA_ASK_BAD) {
+            /* Behind another reply it may be the rest of that: the ask deserves a connection with nothing before it. */
+            if (l->replies && a->safe && a->on->restart && a->on->restart(a))
+                a->answered = false;
             failed(l, LA_RESPONSE_BAD);
             la_line_lose(l, LA_RESPONSE_BAD, LA_CLOSE_PROTOCOL_ERROR, false);
             return false;
         }
         if (r == LA_ASK_DONE) {
             bool early = !sent_all(a);
+            l->replies++;
             if (la_health_up(&l->outlet->pool.server->health)) /* one that is out comes back by its probe */
                 la_health_ok(&l->outlet->pool.server->health, la_now_ns(home(l)));
             finish(l, a, LA_OK);
@@ -422,6 +453,7 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     }
     l->state = LINE_UP;
     l->conn = c;
+    l->replies = 0;
     c->owner = l;
     c->on_event = on_event;
     la_io_want(&c->stream.io, LA_READ);

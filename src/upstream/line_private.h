@@ -23,6 +23,7 @@ struct la_line {
     struct la_list ages;    /* all asks, oldest first */
     unsigned waiting, inflight;
     uint64_t ahead, queued; /* bytes */
+    uint64_t replies; /* that this connection has given */
     const char *goodbye;
     struct la_timer timer;
     struct la_idle idle;
@@ -52,6 +53,7 @@ void la_lane_drop(struct la_lane *n); /* one ask less; the last one frees it */
 /* line.c */
 void la_line_init(struct la_line *l, struct la_outlet *o);
 unsigned la_line_share(const struct la_outlet *o); /* this worker's part of pool.max */
+void la_line_age(struct la_line *l, struct la_ask *a); /* puts it among the ages */
 void la_line_dial(struct la_line *l);
 void la_line_arm(struct la_line *l);
 void la_line_flush_soon(struct la_line *l);

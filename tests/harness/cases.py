@@ -1,4 +1,5 @@
-"""HTTP cases in files that people can read: tests/wire/cases/FAMILY.case, and how many of them passed.
+"""Cases in files that people can read: tests/wire/cases/FAMILY.case, and how many of them passed. HTTP's are described here;
+those of memcached/ are written alike, wire/test_memcached_cases.py says what differs.
 
     # a comment
     [name] LEVEL CODE option...     LEVEL: MUST, SHOULD or POLICY (we are stricter on purpose)
@@ -29,6 +30,7 @@ import os
 import re
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "wire", "cases")
+LONG = 700  # of what is longer, only the ends are sent byte by byte
 _ESCAPE = re.compile(r"\\(?:\*(\d+)\{((?:[^}\\]|\\.)*)\}|x([0-9a-f]{2})|(.))")
 _PLAIN = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\", "0": "\0"}
 
@@ -132,6 +134,21 @@ def load(family):
 
 def families():
     return sorted(os.path.basename(p)[:-5] for p in glob.glob(os.path.join(FOLDER, "*.case")))
+
+
+def pieces(data, way, rng):
+    """data as this way sends it; a number is where it is cut in two."""
+    if isinstance(way, int):
+        return [data[:way], data[way:]]
+    if way == "bytes":
+        if len(data) <= LONG:
+            return [data[i:i + 1] for i in range(len(data))]
+        ends = LONG // 2
+        return [data[i:i + 1] for i in range(ends)] + [data[ends:-ends]] + [data[i:i + 1] for i in range(len(data) - ends, len(data))]
+    if way == "random" and len(data) > 1:
+        cuts = sorted(rng.sample(range(1, len(data)), min(len(data) - 1, rng.randint(1, 6))))
+        return [data[a:b] for a, b in zip([0] + cuts, cuts + [len(data)])]
+    return [data]
 
 
 class Tally:

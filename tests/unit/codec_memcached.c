@@ -89,6 +89,10 @@ static void test_refused(void)
     refused("\r\n", "ERROR", false, 0);
     refused("bogus x\r\n", "ERROR", false, 0);
     refused("GET / HTTP/1.1\r\n", "ERROR", true, 0);
+    refused("POST /x\r\n", "ERROR", true, 0);
+    refused("PROPFIND /x HTTP/1.1\r\n", "ERROR", true, 0);
+    refused("GETS a\r\n", "ERROR", false, 0);
+    refused("\x16\x03\x01", "ERROR", true, 0);
     refused("watch fetchers\r\n", "ERROR", false, 0);
     refused("shutdown\r\n", "ERROR", false, 0);
     refused("get a\rflush_all\r\n", format, false, 0);
@@ -215,6 +219,17 @@ static void test_replies(void)
     reply(LA_MEMC_EXPECT_VALUES, "VALUE a 0\r\n", "B;");
     reply(LA_MEMC_EXPECT_VALUES, "VALUE a 0 99999999999\r\n", "B;");
     reply(LA_MEMC_EXPECT_VALUES, "STORED\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "VALUE a x 1\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "VALUE a 0 1 x\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "VALUE a 0 1 2 3\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "VALUE a 0 1x\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "ERROR\r\n", "E;");
+    reply(LA_MEMC_EXPECT_VALUES, "ERRORS\r\n", "B;");
+    reply(LA_MEMC_EXPECT_VALUES, "ERROR of it\r\n", "B;");
+    reply(LA_MEMC_EXPECT_META, "VA x k\r\n", "B;");
+    reply(LA_MEMC_EXPECT_META, "VALUE a 0 1\r\n", "B;");
+    reply(LA_MEMC_EXPECT_META, "CLIENT_ERROR bad\r\n", "E;");
+    reply(LA_MEMC_EXPECT_STATS, "VALUE a 0 1\r\n", "B;");
     reply(LA_MEMC_EXPECT_STATS, "STAT a 1\r\nSTAT b 2\r\nEND\r\n", "S;S;L;");
     reply(LA_MEMC_EXPECT_STATS, "RESET\r\n", "L;");
     reply(LA_MEMC_EXPECT_META, "HD k1\r\n", "L;");
@@ -231,6 +246,53 @@ static void test_replies(void)
     memset(line, 'x', sizeof line);
     la_memc_reply_init(&r, LA_MEMC_EXPECT_LINE);
     CHECK_EQ(la_memc_reply_feed(&r, line, sizeof line, &used, &l), LA_MEMC_PIECE_BAD);
+}
+
+static void answers(enum la_memc_verb v, const char *yes, const char *no)
+{
+    struct la_slice all = la_slice_str(yes), line;
+    for (const char *end; (end = memchr(all.p, '|', all.n)) != NULL; all = la_slice(end + 1, all.n - line.n - 1)) {
+        line = la_slice(all.p, (size_t)(end - all.p));
+        CHECK(la_memc_answers(v, line));
+    }
+    all = la_slice_str(no);
+    for (const char *end; (end = memchr(all.p, '|', all.n)) != NULL; all = la_slice(end + 1, all.n - line.n - 1)) {
+        line = la_slice(all.p, (size_t)(end - all.p));
+        CHECK(!la_memc_answers(v, line));
+    }
+}
+
+static void test_answers(void)
+{
+    answers(LA_MEMC_SET, "STORED|STORED\r\n|", "|END|NOT_STORED|STORED x|stored|STOREDX|DELETED|5|VALUE k 0 5|");
+    answers(LA_MEMC_ADD, "STORED|NOT_STORED|", "EXISTS|NOT_FOUND|");
+    answers(LA_MEMC_CAS, "STORED|EXISTS|NOT_FOUND|", "TOUCHED|");
+    answers(LA_MEMC_INCR, "5|18446744073709551615|NOT_FOUND|5 \r\n|", "STORED|5x|5 6|-1|");
+    answers(LA_MEMC_TOUCH, "TOUCHED|NOT_FOUND|", "DELETED|");
+    answers(LA_MEMC_DELETE, "DELETED|NOT_FOUND|", "STORED|");
+    answers(LA_MEMC_FLUSH_ALL, "OK|", "END|");
+    answers(LA_MEMC_VERSION, "VERSION 1.6.18|", "OK|1.6|");
+    answers(LA_MEMC_MG, "HD|HD kx|EN|", "END|NS|STORED|");
+    answers(LA_MEMC_MS, "HD|NS|EX|NF|HD Ox|", "EN|STORED|MN|");
+    answers(LA_MEMC_ME, "ME k exp=1|EN|", "HD|");
+    answers(LA_MEMC_GET, "END|", "");
+}
+
+static void test_flags(void)
+{
+    CHECK(la_slice_eq(la_memc_flag(LA_SLICE(" s1 kab Oq"), 'k'), LA_SLICE("ab")));
+    CHECK(la_slice_eq(la_memc_flag(LA_SLICE("b"), 'b'), LA_SLICE("")) && la_memc_flag(LA_SLICE("b"), 'b').p);
+    CHECK(la_memc_flag(LA_SLICE("s1 kab"), 'O').p == NULL);
+    static const struct {
+        enum la_memc_verb verb;
+        const char *line;
+        bool hidden;
+    } quiet[] = {
+        {LA_MEMC_MG, "EN\r\n", true}, {LA_MEMC_MG, "HD\r\n", false}, {LA_MEMC_MG, "VA 1\r\n", false}, {LA_MEMC_MS, "HD\r\n", true},
+        {LA_MEMC_MS, "NS\r\n", false}, {LA_MEMC_MD, "HD\r\n", true}, {LA_MEMC_MD, "NF\r\n", false}, {LA_MEMC_MA, "HD\r\n", true},
+        {LA_MEMC_MA, "VA 1\r\n", true}, {LA_MEMC_MA, "NF\r\n", false}, {LA_MEMC_GET, "END\r\n", false}};
+    for (size_t i = 0; i < la_count(quiet); i++)
+        CHECK_EQ(la_memc_quiet_hides(quiet[i].verb, la_slice_str(quiet[i].line)), quiet[i].hidden);
 }
 
 static void test_base64(void)
@@ -251,6 +313,10 @@ static void test_base64(void)
         size_t n;
         CHECK(!la_base64_decode(la_slice_str(wrong[i]), out, sizeof out, &n));
     }
+    char small[5];
+    size_t n;
+    CHECK_EQ(la_base64_encode(LA_SLICE("foobar"), small, sizeof small), 0);
+    CHECK(!la_base64_decode(LA_SLICE("Zm9vYmFy"), small, sizeof small, &n));
 }
 
 int main(void)
@@ -259,6 +325,8 @@ int main(void)
     test_refused();
     test_long_lines();
     test_replies();
+    test_answers();
+    test_flags();
     test_base64();
     return TEST_DONE();
 }

@@ -26,6 +26,7 @@ import socket
 import pytest
 
 from harness import cases, proxy
+from harness.cases import LONG, pieces
 from harness.certs import Authority, client_context, server_context
 from harness.raw import Client, Gone
 from harness.strict import Player, Strict
@@ -35,7 +36,6 @@ MODES = ("buffer", "stream")
 SEED = int(os.environ.get("LASTACK_SEED") or int.from_bytes(os.urandom(3), "big"))
 NONCE = "n0nce77"
 FIRST_LINE = re.compile(rb"^(?:\r\n)*[^\r\n ]+ [^\r\n ]+ HTTP/1\.[01]\r\n")
-LONG = 700  # of what is longer, only the ends are sent byte by byte
 WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100),
         "tls": scale(1, 10)}
 SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100), "tls": scale(1, 10)}
@@ -109,21 +109,6 @@ def world(request, module_run):
 
 
 # ---- sending and reading ----
-
-def pieces(data, way, rng):
-    """data as this way sends it; a number is where it is cut in two."""
-    if isinstance(way, int):
-        return [data[:way], data[way:]]
-    if way == "bytes":
-        if len(data) <= LONG:
-            return [data[i:i + 1] for i in range(len(data))]
-        ends = LONG // 2
-        return [data[i:i + 1] for i in range(ends)] + [data[ends:-ends]] + [data[i:i + 1] for i in range(len(data) - ends, len(data))]
-    if way == "random" and len(data) > 1:
-        cuts = sorted(rng.sample(range(1, len(data)), min(len(data) - 1, rng.randint(1, 6))))
-        return [data[a:b] for a, b in zip([0] + cuts, cuts + [len(data)])]
-    return [data]
-
 
 class Talk:
     """One client's connection and what came back on it."""

@@ -138,8 +138,8 @@ def test_a_server_dies_and_is_restarted(run):
 def test_a_part_that_fails(run):
     """A multi-get over three servers of which one is silent: hits, misses (or an error), one END, in time."""
     servers = mc.start(run, 3)
-    for eject in ("miss", "error"):
-        p, port = mc.front(run, servers, memcached={"auto_eject": eject}, timeouts={"response": "400ms"}, passive={"failures": 0})
+    for failed in ("miss", "error"):
+        p, port = mc.front(run, servers, memcached={"failed_get": failed}, timeouts={"response": "400ms"}, passive={"failures": 0})
         keys = place(port, servers)
         every = [b"key:%d" % n for n in range(60)]
         os.kill(servers[2].pid, signal.SIGSTOP)
@@ -150,7 +150,7 @@ def test_a_part_that_fails(run):
         finally:
             os.kill(servers[2].pid, signal.SIGCONT)
         found = [line.split()[1] for line in text.split(b"\r\n") if line.startswith(b"VALUE")]
-        if eject == "miss":
+        if failed == "miss":
             assert found == [k for k in every if k not in keys[servers[2].text]]
             assert text.count(b"END\r\n") == 1
         else:
@@ -177,7 +177,7 @@ def test_nobody_listens(run):
 def test_flush_on_return(run, flush):
     """A server that was away may hold what was changed meanwhile: with flush_on_return nobody reads that."""
     server, = mc.start(run)
-    p, port = mc.front(run, [server], memcached={"flush_on_return": flush}, **QUICK)
+    p, port = mc.front(run, [server], memcached={"flush_on_return": flush, "failed_get": "miss"}, **QUICK)
     with mc.Client(port) as c:
         c.set(b"k", b"stale")
         os.kill(server.pid, signal.SIGSTOP)
