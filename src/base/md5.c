@@ -14,8 +14,6 @@ static const uint32_t sines[64] = {
     0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1,
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
 };
-static const uint8_t turns[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
-
 static uint32_t left(uint32_t x, unsigned n)
 {
     return x << n | x >> (32 - n);
@@ -27,21 +25,27 @@ static void block(uint32_t s[4], const uint8_t *p)
     for (unsigned i = 0; i < 16; i++)
         w[i] = (uint32_t)p[4 * i] | (uint32_t)p[4 * i + 1] << 8 | (uint32_t)p[4 * i + 2] << 16 |
                (uint32_t)p[4 * i + 3] << 24;
-    for (unsigned i = 0; i < 64; i++) {
-        uint32_t f;
-        unsigned g;
-        switch (i / 16) {
-        case 0: f = (b & c) | (~b & d), g = i; break;
-        case 1: f = (d & b) | (~d & c), g = (5 * i + 1) % 16; break;
-        case 2: f = b ^ c ^ d, g = (3 * i + 5) % 16; break;
-        default: f = c ^ (b | ~d), g = 7 * i % 16; break;
-        }
-        uint32_t next = b + left(a + f + sines[i] + w[g], turns[i / 16][i % 4]);
-        a = d;
-        d = c;
-        c = b;
-        b = next;
+    /* Four steps bring the words back to their places. */
+#define STEP(f, a, b, c, d, word, turn, i) a = b + left(a + f(b, c, d) + sines[i] + w[(word) & 15], turn)
+#define STEPS(f, first, step, t0, t1, t2, t3)                                                                \
+    for (unsigned i = first; i < first + 16; i += 4) {                                                       \
+        STEP(f, a, b, c, d, step(i), t0, i);                                                                 \
+        STEP(f, d, a, b, c, step(i + 1), t1, i + 1);                                                         \
+        STEP(f, c, d, a, b, step(i + 2), t2, i + 2);                                                         \
+        STEP(f, b, c, d, a, step(i + 3), t3, i + 3);                                                         \
     }
+#define F(x, y, z) (z ^ (x & (y ^ z)))
+#define G(x, y, z) (y ^ (z & (x ^ y)))
+#define H(x, y, z) (x ^ y ^ z)
+#define I(x, y, z) (y ^ (x | ~z))
+#define BY_1(i)    (i)
+#define BY_5(i)    (5 * (i) + 1)
+#define BY_3(i)    (3 * (i) + 5)
+#define BY_7(i)    (7 * (i))
+    STEPS(F, 0, BY_1, 7, 12, 17, 22)
+    STEPS(G, 16, BY_5, 5, 9, 14, 20)
+    STEPS(H, 32, BY_3, 4, 11, 16, 23)
+    STEPS(I, 48, BY_7, 6, 10, 15, 21)
     s[0] += a;
     s[1] += b;
     s[2] += c;

@@ -33,6 +33,11 @@ struct la_mclient;
 
 #define LA_MPART_KEYS 64u
 
+struct la_mslot {
+    uint64_t end;   /* where the key's block ends, counted in store_in; 0: a miss */
+    uint32_t index; /* in the command's keys */
+};
+
 /* What one server is asked for a command. */
 struct la_mpart {
     struct la_ask ask;
@@ -56,9 +61,8 @@ struct la_mpart {
     uint64_t kept;     /* bytes of it that were not */
     bool wants_data;   /* of the value that is being read */
     uint64_t store_in; /* bytes put into store so far */
-    unsigned keys, decided;
-    uint32_t index[LA_MPART_KEYS]; /* in the command's keys */
-    uint64_t end[LA_MPART_KEYS];   /* where the key's block ends, counted in store_in; 0: a miss */
+    unsigned keys, decided, slots;
+    struct la_mslot slot[]; /* of the keys that it asks for */
 };
 
 struct la_mkey {
@@ -158,7 +162,7 @@ uint64_t la_mpart_give(struct la_mpart *p, uint64_t most);
 void la_mpart_forget(struct la_mpart *p); /* drops it all */
 
 /* memcached_server.c */
-struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap);
+struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap, unsigned slots);
 void la_mpart_submit(struct la_mpart *p);
 void la_mpart_free(struct la_mpart *p);
 /* The outlet that holds the key; NULL: its server is out, and nobody stands in. */

@@ -18,7 +18,7 @@
 
 #define READS_AT_ONCE 4
 #define COMMANDS_MOST 128u
-#define IN_FIRST      4096u
+#define IN_FIRST      1000u
 #define IOVS          32
 
 static void on_io(struct la_io *io, int events);
@@ -493,8 +493,8 @@ static bool make_room(struct la_mclient *c)
     return true;
 }
 
-/* > 0, 0 at FIN, LA_STREAM codes. */
-static ssize_t read_some(struct la_mclient *c)
+/* > 0, 0 at FIN, LA_STREAM codes. *more: there may be more to read. */
+static ssize_t read_some(struct la_mclient *c, bool *more)
 {
     struct la_env *e = env_of(c);
     if (c->state != LA_MCLIENT_LINE && c->at == c->in_n) { /* a data block: past the buffer */
@@ -504,6 +504,7 @@ static ssize_t read_some(struct la_mclient *c)
         if (most == 0)
             return LA_STREAM_AGAIN;
         ssize_t n = la_stream_recv(&c->stream, e->scratch, most);
+        *more = n == (ssize_t)most;
         if (n > 0) {
             c->progress_ns = now_of(c);
             size_t at = 0;
@@ -517,7 +518,9 @@ static ssize_t read_some(struct la_mclient *c)
         return LA_STREAM_FAIL;
     }
     bool first = c->in_n == 0;
-    ssize_t n = la_stream_recv(&c->stream, c->in + c->in_n, c->in_cap - c->in_n);
+    size_t most = c->in_cap - c->in_n;
+    ssize_t n = la_stream_recv(&c->stream, c->in + c->in_n, most);
+    *more = n == (ssize_t)most;
     if (n > 0) {
         c->progress_ns = now_of(c);
         if (first && c->state == LA_MCLIENT_LINE)
@@ -533,8 +536,9 @@ static void run(struct la_mclient *c)
     c->entered++;
     use(c);
     for (int i = 0; i < READS_AT_ONCE && may_read(c); i++) {
-        ssize_t n = read_some(c);
-        if (n > 0)
+        bool more = false;
+        ssize_t n = read_some(c, &more);
+        if (n > 0 && more)
             continue;
         if (n == 0) { /* what was asked is answered, then it is over */
             c->closing = true;

@@ -182,8 +182,9 @@ static struct la_mpart *open_part(struct la_mcommand *m, struct la_mpart **open,
         la_mpart_submit(p);
         break;
     }
-    size_t cap = m->keys - m->issued == 1 ? m->head_n + m->prefix_n + key_n + 3 : PART_BYTES;
-    struct la_mpart *p = *opens < PARTS_AT_ONCE * 2 ? la_mpart_new(m, o, cap) : NULL;
+    size_t left = m->keys - m->issued, cap = left == 1 ? m->head_n + m->prefix_n + key_n + 3 : PART_BYTES;
+    struct la_mpart *p =
+        *opens < PARTS_AT_ONCE * 2 ? la_mpart_new(m, o, cap, (unsigned)la_min64(left, LA_MPART_KEYS)) : NULL;
     if (p == NULL)
         return NULL;
     memcpy(p->out, m->head, m->head_n);
@@ -217,8 +218,7 @@ static void issue_key(struct la_mcommand *m, struct la_mpart **open, unsigned *o
         } else {
             k->part = p;
             k->slot = (uint16_t)p->keys;
-            p->index[p->keys] = (uint32_t)m->issued;
-            p->end[p->keys++] = 0;
+            p->slot[p->keys++] = (struct la_mslot){.index = (uint32_t)m->issued};
             out_add(p, " ", 1);
             out_add(p, m->prefix, m->prefix_n);
             out_add(p, key.p, key.n);
@@ -282,7 +282,7 @@ static struct la_mpart *single(struct la_mcommand *m, const struct la_memc_reque
         answer_out(m);
         return NULL;
     }
-    struct la_mpart *p = la_mpart_new(m, o, n + data);
+    struct la_mpart *p = la_mpart_new(m, o, n + data, 0);
     if (p == NULL) {
         fail(m, LA_MEMORY);
         return NULL;
@@ -453,14 +453,14 @@ static bool emit_key(struct la_mcommand *m)
             m->failed = p->err ? p->err : LA_RESPONSE_BAD;
         return p->over;
     }
-    if (p->end[k->slot] == 0)
+    if (p->slot[k->slot].end == 0)
         return true;
-    if (lost && p->kept < p->end[k->slot] && m->emitted_of == 0) { /* the rest will not come */
+    if (lost && p->kept < p->slot[k->slot].end && m->emitted_of == 0) { /* the rest will not come */
         if (!excused(m, p))
             m->failed = p->no_memory ? LA_MEMORY : p->err;
         return true;
     }
-    uint64_t wanted = p->end[k->slot] - (p->kept - la_mpart_has(p));
+    uint64_t wanted = p->slot[k->slot].end - (p->kept - la_mpart_has(p));
     if (m->emitted_of == 0 && wanted <= WHOLE && la_mpart_has(p) < wanted && !lost)
         return false;
     uint64_t n = give(m, p, wanted);
@@ -495,7 +495,7 @@ static bool emit_keys(struct la_mcommand *m)
             return false;
         struct la_mkey *k = &m->key[m->emitted];
         struct la_mpart *p = k->part;
-        if (k->missing || p->end[k->slot] == 0 || k->slot >= p->decided)
+        if (k->missing || p->slot[k->slot].end == 0 || k->slot >= p->decided)
             la_stat_add(&m->branch->stats->misses, !k->counted);
         k->counted = true;
         if (p && k->slot + 1u == p->keys) {

@@ -155,16 +155,22 @@ bool la_moutlet_usable(struct la_outlet *o)
 
 /* ---- the request ---- */
 
-struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap)
+static size_t part_size(unsigned slots)
 {
-    struct la_mpart *p = la_mem_get(m->env, sizeof *p);
+    return sizeof(struct la_mpart) + slots * sizeof(struct la_mslot);
+}
+
+struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap, unsigned slots)
+{
+    struct la_mpart *p = la_mem_get(m->env, part_size(slots));
     if (p == NULL)
         return NULL;
-    memset(p, 0, offsetof(struct la_mpart, index));
+    memset(p, 0, sizeof *p);
     if ((p->out = la_mem_get(m->env, out_cap)) == NULL) {
-        la_mem_put(m->env, p, sizeof *p);
+        la_mem_put(m->env, p, part_size(slots));
         return NULL;
     }
+    p->slots = slots;
     p->out_cap = out_cap;
     p->command = m;
     p->outlet = o;
@@ -183,7 +189,7 @@ void la_mpart_free(struct la_mpart *p)
         la_spool_free(&p->body);
     free(p->dir);
     la_list_remove(&p->node);
-    la_mem_put(m->env, p, sizeof *p);
+    la_mem_put(m->env, p, part_size(p->slots));
 }
 
 static bool is_safe(const struct la_mcommand *m)
@@ -265,10 +271,10 @@ static bool match(struct la_mpart *p, const struct la_memc_line *l)
         return false;
     unsigned i = p->decided;
     for (; i < p->keys; i++) {
-        const struct la_mkey *k = &m->key[p->index[i]];
+        const struct la_mkey *k = &m->key[p->slot[i].index];
         if (la_slice_eq(key, la_slice(m->names + k->at, k->n)))
             break;
-        p->end[i] = 0;
+        p->slot[i].end = 0;
     }
     if (i == p->keys)
         return false;
@@ -280,7 +286,7 @@ static bool match(struct la_mpart *p, const struct la_memc_line *l)
     } else {
         store(p, l->bytes);
     }
-    p->end[i] = p->store_in + l->size + 2;
+    p->slot[i].end = p->store_in + l->size + 2;
     p->decided = i + 1;
     p->hit = true;
     la_stat_add(&m->branch->stats->hits, 1);
@@ -347,7 +353,7 @@ static void store_line(struct la_mpart *p, const struct la_memc_line *l, bool er
 static void decide_rest(struct la_mpart *p)
 {
     for (; p->decided < p->keys; p->decided++)
-        p->end[p->decided] = 0;
+        p->slot[p->decided].end = 0;
 }
 
 static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, size_t *used)
@@ -431,7 +437,7 @@ static void keep_warm(struct la_mpart *p)
     n->verb = LA_MEMC_ADD;
     n->shape = LA_MEMC_SHAPE_STORE;
     size_t head = (size_t)(end - piece->p) + 1;
-    struct la_mpart *q = la_mpart_new(n, o, 512 + p->store.n);
+    struct la_mpart *q = la_mpart_new(n, o, 512 + p->store.n, 0);
     if (q == NULL) {
         la_mcommand_orphan(n);
         return;
@@ -456,7 +462,7 @@ static void on_over(struct la_ask *a, enum la_err e)
     if (e != LA_OK && e != LA_DRAINING && f->pipe.failover && !p->rerouted && p->body == NULL &&
         p->store_in == 0 && (a->sent == 0 || a->safe) && m->client && p->outlet->branch != f->pipe.failover) {
         struct la_slice key =
-            p->keys ? la_slice(m->names + m->key[p->index[0]].at, m->key[p->index[0]].n) : la_slice("", 0);
+            p->keys ? la_slice(m->names + m->key[p->slot[0].index].at, m->key[p->slot[0].index].n) : la_slice("", 0);
         struct la_outlet *o = p->keys == 1 ? find(f->pipe.failover, key) : NULL;
         p->rerouted = true;
         if (o && la_moutlet_usable(o)) {

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define LOOK_NS 10000000u
+
 /* ---- lanes ---- */
 
 void la_lane_place(struct la_lane *n, bool front)
@@ -72,6 +74,13 @@ static struct la_line *choose(struct la_outlet *o, bool bulk)
     return best;
 }
 
+/* What came before this turn of the loop has been read. What came since matters to asks that cannot go again, and to
+ * others when it is likely. */
+static bool wants_look(const struct la_line *l, const struct la_ask *a)
+{
+    return !a->safe || la_now_ns(l->outlet->branch->home) - l->reply_ns > LOOK_NS;
+}
+
 void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
 {
     struct la_lane *n, *mine = NULL;
@@ -102,7 +111,7 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
     la_line_age(l, a);
     if (first)
         la_lane_place(mine, false);
-    if (l->state == LINE_UP && l->inflight == 0) { /* was it hung up while nothing was asked? */
+    if (l->state == LINE_UP && l->inflight == 0 && wants_look(l, a)) { /* was it hung up while nothing was asked? */
         int quiet = la_stream_peek(&l->conn->stream);
         if (quiet != 0)
             la_line_lose(l, LA_SERVER_CLOSED, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES,

@@ -205,6 +205,7 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
         if (r == LA_ASK_DONE) {
             bool early = !sent_all(a);
             l->replies++;
+            l->reply_ns = la_now_ns(home(l));
             if (la_health_up(&l->outlet->pool.server->health)) /* one that is out comes back by its probe */
                 la_health_ok(&l->outlet->pool.server->health, la_now_ns(home(l)));
             finish(l, a, LA_OK);

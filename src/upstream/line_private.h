@@ -23,7 +23,8 @@ struct la_line {
     struct la_list ages;    /* all asks, oldest first */
     unsigned waiting, inflight;
     uint64_t ahead, queued; /* bytes */
-    uint64_t replies; /* that this connection has given */
+    uint64_t replies;  /* that this connection has given */
+    uint64_t reply_ns; /* when the last one was complete */
     const char *goodbye;
     struct la_timer timer;
     struct la_idle idle;

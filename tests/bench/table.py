@@ -5,8 +5,9 @@ import statistics
 
 PEERS = ("nginx", "haproxy")
 FLOORS = ("floor", "floor-more")
+CACHES = ("twemproxy", "direct")
 REAL = ("lastack", "before", *PEERS)  # before: another lastack, to be compared with
-# (row, metric): (kind, bound). abs: lastack's own figure; nginx, better: its ratio to nginx, to the better peer.
+# (row, metric): (kind, bound). abs: lastack's own figure; better: its ratio to the better peer; else to that proxy.
 GOALS = {
     ("short", "cpu"): ("better", 0.60),
     ("kept", "cpu"): ("nginx", 0.75),
@@ -18,6 +19,14 @@ GOALS = {
     ("latency kept", "p99"): ("better", 1.0),
     ("idle", "PSS per client"): ("abs", 400),
     ("slow", "p99 with slow clients / without"): ("abs", 2.0),
+    ("memcached short", "cpu"): ("twemproxy", 1.0),
+    ("memcached short", "get p50"): ("twemproxy", 1.0),
+    ("memcached short", "page p50"): ("direct", 1.0),
+    ("memcached short", "page p50, one client"): ("direct", 1.0),
+    ("memcached kept", "cpu"): ("twemproxy", 1.0),
+    ("memcached kept", "get p50"): ("twemproxy", 1.0),
+    ("memcached many", "1,000 keys p50"): ("direct", 1.5),
+    ("memcached large", "with / without"): ("abs", 3.0),
 }
 
 
@@ -70,7 +79,7 @@ class Table:
 
     def markdown(self, about):
         seen = {r["proxy"] for r in self.results}
-        columns = [p for p in (*REAL, *FLOORS) if p in seen]
+        columns = [p for p in (*REAL, *CACHES, *FLOORS) if p in seen]
         ratios = ["before"] * ("before" in seen) + ["peer", "floor"]
         out = [about, "", "Median of the runs (lowest to highest). \"to peer\" is lastack over the better of nginx and HAProxy, "
                "\"to floor\" over the better floor (see floor.c); less is better but where it says more.", "",

@@ -34,6 +34,20 @@ static void check_keys(const struct la_memc_request *r)
     }
 }
 
+/* Refused before its end was there, by a key that is too long; looked at later it may wait for its end. */
+static void check_hopeless(const char *p, size_t n)
+{
+    struct la_memc_request r;
+    struct la_memc_fault f;
+    size_t seen = 0;
+    char *line = malloc(n + 2);
+    FUZZ_CHECK(line != NULL);
+    memcpy(line, p, n);
+    memcpy(line + n, "\r\n", 2);
+    FUZZ_CHECK(la_memc_parse(&r, line, n + 2, &seen, &f) == LA_MEMC_BAD);
+    free(line);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -50,7 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum la_memc_result half = la_memc_parse(&r2, p, cut, &seen, &f2);
         if (half == LA_MEMC_MORE)
             half = la_memc_parse(&r2, p, n, &seen, &f2);
-        FUZZ_CHECK(half == result && (result == LA_MEMC_BAD || r2.used == r.used));
+        if (half == LA_MEMC_BAD && result == LA_MEMC_MORE)
+            check_hopeless(p, n);
+        else
+            FUZZ_CHECK(half == result && (result == LA_MEMC_BAD || r2.used == r.used));
         uint64_t skip = 0;
         if (result == LA_MEMC_DONE) {
             char line[4096];

@@ -20,6 +20,8 @@ static uint64_t run(enum la_memc_expect e, const uint8_t *data, size_t size, siz
         FUZZ_CHECK(piece == LA_MEMC_PIECE_NONE || piece == LA_MEMC_PIECE_BAD || used > 0);
         for (size_t i = 0; i < l.bytes.n && piece != LA_MEMC_PIECE_BAD; i++)
             hash = (hash ^ (uint8_t)l.bytes.p[i]) * 1099511628211u;
+        for (int v = 0; v < LA_MEMC_VERB_COUNT && piece == LA_MEMC_PIECE_LAST; v++)
+            (void)la_memc_answers((enum la_memc_verb)v, l.bytes);
         free(p);
         at += used;
         *end = at;

@@ -1,0 +1,189 @@
+"""memcached under measurement: the proxies in front of it, and one server alone, beside each other.
+
+lastack and twemproxy stand in front of the same three servers, with the same placing (PHP's default) and as many connections to
+each; "direct" is one server that the clients connect to themselves. The proxies have the first CPU, the servers and the load
+the last one, as in the other rows."""
+import contextlib
+import json
+import os
+import subprocess
+
+import measure
+from harness import memcached as mc
+from harness.process import Process
+from harness.proxy import BIN, free_port
+from proxies import fill, pinned, program
+
+KEYS, SIZE, LARGE = 1000, 100, 1_000_000
+SERVERS = 3
+
+
+class Server(Process):
+    def __init__(self, work, cpus):
+        self.port = free_port()
+        words = [mc.binary("memcached", "memcached"), "-u", "nobody", "-l", "127.0.0.1", "-p", self.port, "-U", 0, "-m", 256, "-c", 4000,
+                 "-t", 1, "-I", "2m"]
+        super().__init__(pinned(cpus, words), work, f"memcached-{self.port}")
+        self.listening(self.port)
+
+    def close(self, grace=0):
+        self.kill()
+
+
+class Front(Process):
+    """A proxy: its port, and the processes whose time it is."""
+
+    def __init__(self, work, cpus, servers, name, words, port):
+        self.name, self.port, self.servers = name, port, servers
+        super().__init__(pinned(cpus, words), work, name)
+        self.listening(port)
+
+    def pids(self):
+        return [self.pid]
+
+
+class Direct:
+    name = "direct"
+
+    def __init__(self, server):
+        self.port, self.servers = server.port, [server]
+
+    def pids(self):
+        return []
+
+
+def lastack(work, cpus, servers, binary, pool, name="lastack"):
+    port = free_port()
+    conf = fill("lastack-memcached.yaml", os.path.join(work, f"{name}-{port}.yaml"), PORT=port, ADMIN=free_port(), POOL=pool,
+                SERVERS=", ".join(f'"127.0.0.1:{s.port}"' for s in servers))
+    return Front(work, cpus, servers, name, [binary or BIN, "run", conf], port)
+
+
+def twemproxy(work, cpus, servers, pool):
+    port = free_port()
+    conf = fill("nutcracker.yml", os.path.join(work, f"nutcracker-{port}.yml"), PORT=port, POOL=pool,
+                SERVERS="\n".join(f"   - 127.0.0.1:{s.port}:1" for s in servers))
+    words = [mc.binary("nutcracker", "nutcracker"), "-c", conf, "-s", free_port(), "-m", 16384, "-v", 2]
+    return Front(work, cpus, servers, "twemproxy", words, port)
+
+
+def load_words(bench, target, **options):
+    words = [program("bench_memc"), "--port", target.port, "--size", SIZE]
+    for key, value in options.items():
+        words += [f"--{key}", int(value)]
+    return pinned(bench.load.cpus, words)
+
+
+def load(bench, target, **options):
+    done = subprocess.run(load_words(bench, target, **options), capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"{target.name}: {options}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def site(bench, pool=1):
+    """The targets, every key stored through each."""
+    with contextlib.ExitStack() as stack:
+        def own(thing):
+            stack.callback(thing.close)
+            return thing
+        cpus, work = bench.cpus[:1], bench.work
+        many = lambda: [own(Server(work, bench.load.cpus)) for _ in range(SERVERS)]
+        targets = [own(lastack(work, cpus, many(), bench.binary["lastack"], pool))]
+        if "before" in bench.options.peers:
+            targets.append(own(lastack(work, cpus, many(), bench.binary["before"], pool, "before")))
+        targets += [own(twemproxy(work, cpus, many(), pool)), Direct(own(Server(work, bench.load.cpus)))]
+        for t in targets:
+            with mc.Client(t.port) as c:
+                for n in range(KEYS):
+                    if c.set(b"key:%04d" % n, b"x" * SIZE) != b"STORED\r\n":
+                        raise RuntimeError(f"{t.name}: key {n} could not be stored")
+        yield targets
+
+
+def cpu_run(bench, target, **options):
+    """One run: CPU time for each get, of the proxy and of its servers too, and the load's own figures."""
+    servers = [s.pid for s in target.servers]
+    a, b = measure.cpu(target.pids()), measure.cpu(servers)
+    found = load(bench, target, **options)
+    c, d = measure.cpu(target.pids()), measure.cpu(servers)
+    found["cpu_us"] = (c[0] - a[0]) / found["gets"] / 1000
+    found["all_us"] = found["cpu_us"] + (d[0] - b[0]) / found["gets"] / 1000
+    return found
+
+
+def add(bench, row, found, *metrics):
+    for metric, unit, key in metrics:
+        for name, runs in found.items():
+            if name != "direct" or key != "cpu_us":
+                bench.table.add(row, metric, unit, name, [r[key] for r in runs])
+
+
+def measure_gets(bench, row, clients, **options):
+    with site(bench) as targets:
+        found = {t.name: [] for t in targets}
+        for t in targets:
+            load(bench, t, clients=clients, ms=200, **options)
+        for t in bench.rounds(targets, bench.options.rounds):
+            found[t.name].append(cpu_run(bench, t, clients=clients, ms=bench.ms, **options))
+        for t in targets[:-1]:
+            with measure.Syscalls(t.pids(), os.path.join(bench.work, f"strace-{t.name}-{t.port}")) as calls:
+                n = load(bench, t, clients=clients, ms=bench.ms, **options)["gets"]
+            bench.table.add(row, "syscalls", "per get", t.name, [sum(calls.calls.values()) / n])
+    return found
+
+
+def memcached_short(bench):
+    """memcached: a page is a connection, 20 gets, close; through proxies and direct"""
+    row = "memcached short"
+    found = measure_gets(bench, row, 16)
+    add(bench, row, found, ("cpu", "us per get", "cpu_us"), ("cpu with servers", "us per get", "all_us"),
+        ("get p50", "us", "get_p50_us"), ("get p99", "us", "get_p99_us"), ("page p50", "us", "page_p50_us"), ("page p99", "us", "page_p99_us"))
+    with site(bench) as targets:  # and one user alone: what a page waits for
+        alone = {t.name: [] for t in targets}
+        for t in bench.rounds(targets, bench.options.rounds):
+            alone[t.name].append(load(bench, t, clients=1, ms=bench.ms))
+    add(bench, row, alone, ("page p50, one client", "us", "page_p50_us"))
+
+
+def memcached_kept(bench):
+    """memcached: clients that stay connected, one get after the other"""
+    row = "memcached kept"
+    add(bench, row, measure_gets(bench, row, 16, kept=1), ("cpu", "us per get", "cpu_us"), ("cpu with servers", "us per get", "all_us"),
+        ("get p50", "us", "get_p50_us"), ("get p99", "us", "get_p99_us"))
+
+
+def memcached_many(bench):
+    """memcached: 1,000 keys in one get, over three servers; direct: from one"""
+    with site(bench) as targets:
+        found = {t.name: [] for t in targets}
+        for t in bench.rounds(targets, bench.options.pairs):
+            found[t.name].append(load(bench, t, clients=1, kept=1, keys=KEYS, ms=bench.ms))
+    add(bench, "memcached many", found, ("1,000 keys p50", "us", "get_p50_us"), ("1,000 keys p99", "us", "get_p99_us"))
+
+
+def memcached_large(bench):
+    """memcached: p99 of small gets while another client moves 1 MB values all the time"""
+    row = "memcached large"
+    with site(bench) as targets:
+        found = {t.name: ([], []) for t in targets}
+        for t in bench.rounds(targets, bench.options.rounds):
+            found[t.name][0].append(load(bench, t, clients=4, kept=1, ms=bench.ms)["get_p99_us"])
+            mover = subprocess.Popen(load_words(bench, t, clients=1, kept=1, large=LARGE, ms=bench.ms + 600), stdout=subprocess.PIPE)
+            try:
+                load(bench, t, clients=1, kept=1, ms=100)  # both are up
+                found[t.name][1].append(load(bench, t, clients=4, kept=1, ms=bench.ms)["get_p99_us"])
+                moved = json.loads(mover.communicate(timeout=30)[0])["gets"]
+            finally:
+                mover.kill()
+                mover.wait(20)
+            if moved < 10:
+                raise RuntimeError(f"{t.name}: only {moved} large values were moved")
+    for name, (without, during) in found.items():
+        bench.table.add(row, "get p99 without", "us", name, without)
+        bench.table.add(row, "get p99 beside 1 MB values", "us", name, during)
+        bench.table.add(row, "with / without", "", name, [a / b for a, b in zip(during, without)])
+
+
+ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_many, memcached_large)}
