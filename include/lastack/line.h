@@ -59,11 +59,15 @@ struct la_ask {
 /* A worker's lines to one server; embedded in its outlet. */
 struct la_lines {
     struct la_line *line[LA_LINES_MOST];
+    /* Nothing was asked on that line for health.interval, or it was lost with asks on it, or could not be dialed,
+     * health.timeout ago: is the server there? NULL: nobody wants to know. */
+    void (*quiet)(struct la_outlet *o, struct la_line *l);
     unsigned asks; /* waiting or sent */
 };
 
 /* Takes the ask. lanes: the client's list of lanes (la_list_init by it). */
 void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a);
+void la_line_ask(struct la_line *l, struct la_list *lanes, struct la_ask *a); /* on this line */
 /* The client is gone: its asks go on. */
 void la_lanes_forget(struct la_list *lanes);
 /* More of an ask's body can be pulled. */

@@ -261,7 +261,7 @@ static const struct la_key health_keys[] = {
      .form = "a host name such as app.internal", .example = "app.internal",
      .doc = "Host field of the check; default: the server's address"},
     {"interval", LA_T_DURATION, U(health.interval_ms), .low = 10, .high = DAY, .def = "5s",
-     .doc = "between two checks of a server"},
+     .doc = "between two checks of a server; memcached: a connection without commands for so long is asked `version`"},
     {"timeout", LA_T_DURATION, U(health.timeout_ms), .low = 1, .high = DAY, .def = "1s",
      .doc = "one check, in total"},
     {"unhealthy", LA_T_INT, U(health.unhealthy), .low = 1, .high = 1000, .def = "3",

@@ -8,7 +8,7 @@
  * -> over -> the command is told.
  *
  * A server that is out is asked `version` when its pause is over, and is in again when it answers; with
- * flush_on_return it is emptied before that. A reply with a key that was not asked for loses the line:
+ * flush_on_return it is emptied before that. Lines that are quiet for health.interval are asked as well. A reply with a key that was not asked for loses the line:
  * nothing on it can be trusted. */
 #include "memcached.h"
 #include "lastack/ring.h"
@@ -90,6 +90,7 @@ struct probe {
     struct la_list lanes;
     struct la_outlet *outlet;
     struct la_branch *branch; /* held */
+    struct la_line *line;     /* on this one, because it is quiet; NULL: the server is out */
     bool flushing;
 };
 
@@ -110,12 +111,13 @@ static void on_probe_over(struct la_ask *a, enum la_err e)
 {
     struct probe *k = la_container(a, struct probe, ask);
     struct la_server *s = k->outlet->pool.server;
-    if (e == LA_OK && k->branch->conf->memcached.flush_on_return && !k->flushing) {
+    bool returns = e == LA_OK && k->line == NULL;
+    if (returns && k->branch->conf->memcached.flush_on_return && !k->flushing) {
         k->flushing = true;
         probe_send(k, LA_SLICE("flush_all\r\n"));
         return;
     }
-    if (e == LA_OK) {
+    if (returns) {
         la_health_ok(&s->health, la_loop_now_ns(k->outlet->clock.loop));
         la_log_notice("server %s of upstream %s is up again", s->label, k->branch->shared->name);
     }
@@ -132,7 +134,30 @@ static void probe_send(struct probe *k, struct la_slice what)
     uint64_t now = la_loop_now_ns(k->outlet->clock.loop);
     k->ask = (struct la_ask){
         .on = &probe_events, .head = what, .due_ns = now + k->branch->conf->health.timeout_ms * 1000000u};
-    la_lines_ask(k->outlet, &k->lanes, &k->ask);
+    if (k->line)
+        la_line_ask(k->line, &k->lanes, &k->ask);
+    else
+        la_lines_ask(k->outlet, &k->lanes, &k->ask);
+}
+
+static void probe_new(struct la_outlet *o, struct la_line *l)
+{
+    struct probe *k = la_xcalloc(1, sizeof *k);
+    la_list_init(&k->lanes);
+    k->outlet = o;
+    k->line = l;
+    k->branch = o->branch;
+    la_branch_hold(k->branch);
+    probe_send(k, LA_SLICE("version\r\n"));
+}
+
+/* A line on which nothing happens: is the server still there? It is better known before somebody asks. */
+static void on_quiet(struct la_outlet *o, struct la_line *l)
+{
+    if (la_health_up(&o->pool.server->health))
+        probe_new(o, l);
+    else
+        la_moutlet_usable(o);
 }
 
 bool la_moutlet_usable(struct la_outlet *o)
@@ -144,12 +169,7 @@ bool la_moutlet_usable(struct la_outlet *o)
         return true;
     if (!la_health_usable(h, now, &probe) || !probe || o->retired || !la_health_claim_probe(h, now))
         return false;
-    struct probe *k = la_xcalloc(1, sizeof *k);
-    la_list_init(&k->lanes);
-    k->outlet = o;
-    k->branch = o->branch;
-    la_branch_hold(k->branch);
-    probe_send(k, LA_SLICE("version\r\n"));
+    probe_new(o, NULL);
     return false;
 }
 
@@ -219,6 +239,7 @@ void la_mpart_submit(struct la_mpart *p)
         c->bulk = 8;
     m->live++;
     m->waits_for_data = false;
+    p->outlet->lines.quiet = on_quiet;
     la_lines_ask(p->outlet, c ? &c->lanes : &m->lanes, &p->ask);
 }
 

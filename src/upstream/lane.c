@@ -81,20 +81,36 @@ static bool wants_look(const struct la_line *l, const struct la_ask *a)
     return !a->safe || la_now_ns(l->outlet->branch->home) - l->reply_ns > LOOK_NS;
 }
 
+static struct la_lane *lane_new(struct la_line *l, struct la_list *lanes)
+{
+    struct la_lane *n = la_xcalloc(1, sizeof *n);
+    n->line = l;
+    n->credit = LA_LINE_QUANTUM;
+    la_list_init(&n->node);
+    la_list_init(&n->asks);
+    la_list_init(&n->of_client);
+    la_list_push_back(lanes, &n->of_client);
+    return n;
+}
+
+static void ask_in(struct la_lane *mine, struct la_ask *a);
+
 void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
 {
     struct la_lane *n, *mine = NULL;
     la_list_each(lanes, n, struct la_lane, of_client) if (n->line->outlet == o) mine = n;
-    if (mine == NULL) {
-        mine = la_xcalloc(1, sizeof *mine);
-        mine->line = choose(o, a->bulk);
-        mine->credit = LA_LINE_QUANTUM;
-        la_list_init(&mine->node);
-        la_list_init(&mine->asks);
-        la_list_init(&mine->of_client);
-        la_list_push_back(lanes, &mine->of_client);
-    }
+    ask_in(mine ? mine : lane_new(choose(o, a->bulk), lanes), a);
+}
+
+void la_line_ask(struct la_line *l, struct la_list *lanes, struct la_ask *a)
+{
+    ask_in(lane_new(l, lanes), a);
+}
+
+static void ask_in(struct la_lane *mine, struct la_ask *a)
+{
     struct la_line *l = mine->line;
+    struct la_outlet *o = l->outlet;
     l->goodbye = a->on->goodbye;
     a->lane = mine;
     a->sent = 0;
@@ -119,7 +135,7 @@ void la_lines_ask(struct la_outlet *o, struct la_list *lanes, struct la_ask *a)
     }
     if (l->state == LINE_DOWN)
         la_line_dial(l);
-    if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN)
+    if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN || l->quiet_timer)
         la_line_arm(l);
     la_line_flush_soon(l);
 }

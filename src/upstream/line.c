@@ -72,13 +72,36 @@ static void finish(struct la_line *l, struct la_ask *a, enum la_err e)
     a->on->over(a, e);
 }
 
+static uint64_t quiet_ms(const struct la_line *l)
+{
+    const struct la_conf_upstream *u = l->outlet->branch->conf;
+    return l->suspect ? u->health.timeout_ms : u->health.interval_ms;
+}
+
+/* Nothing is asked. A timer that is set for an ask that is over may run out: it sees then how long it has been quiet. */
+static void arm_quiet(struct la_line *l, uint64_t now)
+{
+    const struct la_outlet *o = l->outlet;
+    bool watch = o->lines.quiet && !o->retired && !o->pool.draining && (l->state == LINE_UP || l->suspect);
+    if (!watch) {
+        la_timer_stop(&l->timer);
+    } else if (!la_timer_is_set(&l->timer)) {
+        uint64_t quiet = now > l->reply_ns ? (now - l->reply_ns) / 1000000u : 0, all = quiet_ms(l);
+        l->quiet_timer = true;
+        la_timer_set(&l->timer, quiet < all && !l->suspect ? all - quiet : all);
+    }
+}
+
 void la_line_arm(struct la_line *l)
 {
     struct la_ask *a = la_list_first(&l->ages, struct la_ask, age);
     uint64_t now = la_now_ns(home(l));
-    if (a == NULL)
-        la_timer_stop(&l->timer);
-    else if (l->state == LINE_DOWN)
+    if (a == NULL) {
+        arm_quiet(l, now);
+        return;
+    }
+    l->quiet_timer = false;
+    if (l->state == LINE_DOWN)
         la_timer_set(&l->timer, RETRY_MS);
     else
         la_timer_set(&l->timer, a->due_ns > now ? (a->due_ns - now) / 1000000u + 1 : 0);
@@ -133,6 +156,7 @@ void la_line_lose(struct la_line *l, enum la_err e, enum la_close_cause cause, b
     la_list_init(&failed);
     l->state = LINE_DOWN;
     l->ending = false;
+    l->suspect |= l->inflight > 0;
     l->bulk_out = false;
     l->kept = 0;
     la_conn_release(&l->conn, gone ? LA_GONE : LA_RESET, cause);
@@ -205,6 +229,7 @@ static bool deliver(struct la_line *l, const char *p, size_t n)
         if (r == LA_ASK_DONE) {
             bool early = !sent_all(a);
             l->replies++;
+            l->suspect = false;
             l->reply_ns = la_now_ns(home(l));
             if (la_health_up(&l->outlet->pool.server->health)) /* one that is out comes back by its probe */
                 la_health_ok(&l->outlet->pool.server->health, la_now_ns(home(l)));
@@ -447,6 +472,7 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     struct la_line *l = arg;
     if (c == NULL) {
         l->state = LINE_DOWN;
+        l->suspect = true;
         failed(l, e);
         la_line_fail_all(l, e);
         la_line_arm(l);
@@ -455,6 +481,7 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     l->state = LINE_UP;
     l->conn = c;
     l->replies = 0;
+    l->reply_ns = la_now_ns(home(l));
     c->owner = l;
     c->on_event = on_event;
     la_io_want(&c->stream.io, LA_READ);
@@ -497,6 +524,12 @@ static void on_timer(struct la_timer *t)
     }
     if (l->waiting)
         la_line_dial(l);
+    bool quiet = la_list_empty(&l->ages) && l->outlet->lines.quiet && (l->state == LINE_UP || l->suspect) &&
+                 !l->outlet->retired && !l->outlet->pool.draining;
+    if (quiet && now - l->reply_ns >= quiet_ms(l) * 1000000u) {
+        l->reply_ns = now;
+        l->outlet->lines.quiet(l->outlet, l);
+    }
     la_line_arm(l);
 }
 

@@ -26,6 +26,8 @@ struct la_line {
     uint64_t replies;  /* that this connection has given */
     uint64_t reply_ns; /* when the last one was complete */
     const char *goodbye;
+    bool suspect;     /* lost with asks on it, or not to be had, and nothing was heard since */
+    bool quiet_timer; /* the timer waits for quiet, not for an ask's time */
     struct la_timer timer;
     struct la_idle idle;
     size_t kept;

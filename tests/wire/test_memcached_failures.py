@@ -192,6 +192,31 @@ def test_flush_on_return(run, flush):
     assert server.stat("cmd_flush") == (1 if flush else 0)
 
 
+def test_a_quiet_server_is_asked(run):
+    """Nobody asks for anything: a server that stops is out all the same, in again when it goes on, and nothing is hung up."""
+    servers = mc.start(run, 2)
+    p, port = mc.front(run, servers, timeouts={"connect": "300ms", "response": "300ms"}, passive={"failures": 2, "out": "200ms",
+                       "out_max": "400ms"}, health={"interval": "100ms", "timeout": "300ms"}, top={"workers": 1})
+    place(port, servers)
+    opened = p.metrics().sum("lastack_connections_opened_total")
+    heard = p.metrics().sum("lastack_bytes_total", upstream="cache")
+    until(lambda: p.metrics().sum("lastack_bytes_total", upstream="cache") >= heard + 6 * len("version\r\nVERSION 1.6"), 10,
+          "three answers to version on each of two connections")
+    assert p.metrics().sum("lastack_connections_opened_total") == opened
+    os.kill(servers[1].pid, signal.SIGSTOP)
+    mc.wait_up(p, servers[1].text, 0)
+    assert p.metrics().sum("lastack_server_up", server=servers[0].text) == 1
+    os.kill(servers[1].pid, signal.SIGCONT)
+    mc.wait_up(p, servers[1].text)
+    os.kill(servers[1].pid, signal.SIGKILL)  # its FIN comes at once: nothing is lost, nothing is asked again
+    servers[1].popen.wait(10)
+    with mc.Client(port) as c:
+        assert c.get(*(b"key:%d" % n for n in range(60)))
+    mc.wait_up(p, servers[1].text, 0)
+    run.own(servers[1].again(run.directory))
+    mc.wait_up(p, servers[1].text)
+
+
 def test_failover(run):
     first, second = mc.start(run, 2)
     p, port = mc.front(run, [first], memcached={"failover": "spare"},
