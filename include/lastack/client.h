@@ -48,15 +48,40 @@ struct la_branch;
 struct la_front;
 
 /* What clients of a front speak, when it is not HTTP/1.1. */
+struct la_client_view;
 struct la_client_protocol {
     const char *name;
     void (*accept)(struct la_front *f, int fd, const struct la_addr *peer);
     void (*drain)(struct la_front *f); /* idle clients are closed, others when they are answered */
     void (*close)(struct la_front *f); /* all of them, at once */
+    /* Its clients with something under way. */
+    void (*each)(struct la_front *f, void (*cb)(void *arg, const struct la_client_view *v), void *arg);
 };
 const struct la_client_protocol *la_client_protocol_find(enum la_protocol p); /* NULL: HTTP/1.1 */
 
 /* One worker's part of a listener. Kept while any of its clients lives. */
+/* A command and its answer, for the log. */
+struct la_command_note {
+    const struct la_addr *peer;
+    const char *command;  /* "-": it was none */
+    struct la_slice key;  /* the first one, as the client named it; may be cut short */
+    size_t keys;          /* how many */
+    const char *result;   /* the answer's first word; empty: nothing was answered */
+    uint64_t hits, misses;
+    uint64_t bytes_in, bytes_out; /* with line ends */
+    const char *upstream, *server; /* server: of the first key; empty: none was asked */
+    uint64_t total_ns;
+    enum la_err error;
+};
+
+/* A client as it is at this moment. */
+struct la_client_view {
+    const struct la_addr *peer;
+    const char *state;
+    unsigned commands; /* under way */
+    uint64_t held_bytes, since_ns;
+};
+
 struct la_front {
     struct la_env *env;
     const struct la_client_protocol *protocol; /* NULL: HTTP/1.1 */
@@ -82,6 +107,9 @@ struct la_front {
     /* A PROXY header says whose connection this is; false: that one may have no more. May be NULL. */
     bool (*on_client_named)(struct la_front *f, const struct la_addr *peer);
     void (*on_client_end)(struct la_front *f, const struct la_addr *peer); /* len 0: nobody was named */
+    /* Protocols of commands: does anybody want to be told of them? And one that was answered. May be NULL. */
+    bool (*wants_commands)(struct la_front *f);
+    void (*on_command)(struct la_front *f, const struct la_command_note *n);
 };
 
 struct la_client {

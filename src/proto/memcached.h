@@ -87,6 +87,13 @@ struct la_mcommand {
     struct la_list lanes; /* when no client is there */
     unsigned live;        /* parts that are not over */
     uint64_t start_ns, due_ns;
+    /* for the log; key NULL: nobody wants to know */
+    char *log_key;
+    bool none; /* what the client sent was no command */
+    uint8_t log_key_n;
+    char result[16];
+    const char *server; /* of its first part */
+    uint64_t hits, missed, bytes_in, bytes_out;
     const char *local;  /* the answer, with its line end, when no server is asked */
     char text[192];     /* for local */
     enum la_err failed; /* KEYS: the end is an error */
@@ -152,6 +159,8 @@ bool la_mcommand_emit(struct la_mcommand *m);
 void la_mcommand_orphan(struct la_mcommand *m); /* its client is gone */
 void la_mcommand_part_over(struct la_mcommand *m, struct la_mpart *p);
 const char *la_merror_text(enum la_err e, char *buf, size_t cap);
+void la_mcommand_is_none(struct la_mcommand *m);
+void la_mcommand_result(struct la_mcommand *m, const char *p, size_t n); /* p begins with the answer's first word */
 
 /* memcached_spill.c */
 bool la_mpart_keep(struct la_mpart *p, struct la_slice s); /* false: over the bounds */

@@ -268,6 +268,7 @@ void la_mclient_fault(struct la_mclient *c, const char *text, bool close)
     memcpy(m->text, text ? line : "", text ? strlen(line) + 1 : 1);
     m->local = m->text;
     c->closing |= close;
+    la_mcommand_is_none(m);
 }
 
 /* ---- data blocks ---- */
@@ -594,8 +595,25 @@ static void close_front(struct la_front *f)
     la_list_each(&f->list, c, struct la_mclient, node) end(c, true);
 }
 
+static void each_client(struct la_front *f, void (*cb)(void *arg, const struct la_client_view *v), void *arg)
+{
+    static const char *const states[] = {"line", "data", "swallow"};
+    struct la_mclient *c;
+    la_list_each(&f->list, c, struct la_mclient, node)
+    {
+        bool between = c->state == LA_MCLIENT_LINE && c->in_n == c->at;
+        struct la_client_view v = {.peer = &c->peer,
+                                   .state = !between ? states[c->state] : c->commands_n ? "waiting" : "writing",
+                                   .commands = c->commands_n,
+                                   .held_bytes = c->held + c->out.n,
+                                   .since_ns = c->since_ns};
+        if (!between || c->commands_n || c->out.n)
+            cb(arg, &v);
+    }
+}
+
 const struct la_client_protocol la_memcached_client_protocol = {
-    .name = "memcached", .accept = accept_client, .drain = drain_front, .close = close_front};
+    .name = "memcached", .accept = accept_client, .drain = drain_front, .close = close_front, .each = each_client};
 
 const struct la_client_protocol *la_client_protocol_find(enum la_protocol p)
 {

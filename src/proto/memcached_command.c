@@ -17,6 +17,7 @@
 
 #define PART_BYTES    4096u
 #define PARTS_AT_ONCE 32u
+#define LOG_KEY       250u
 #define WHOLE         8192u /* what is no larger is given to the client when it is complete and beyond doubt */
 
 /* ---- life ---- */
@@ -37,6 +38,7 @@ static void command_free(struct la_mcommand *m)
     la_lanes_forget(&m->lanes);
     la_list_remove(&m->node);
     la_mem_put(e, m->names, m->names_n);
+    la_mem_put(e, m->log_key, LOG_KEY);
     la_mem_put(e, m->key, m->keys * sizeof *m->key);
     if (m->branch)
         la_branch_drop(m->branch);
@@ -87,6 +89,63 @@ void la_mcommand_orphan(struct la_mcommand *m)
     la_list_each(&m->parts, p, struct la_mpart, node) la_mstore_clear(m->env, &p->store);
     if (m->live == 0)
         command_free(m);
+}
+
+/* ---- the log ---- */
+
+static bool is_logged(struct la_mcommand *m)
+{
+    struct la_front *f = m->front;
+    if (f->wants_commands && f->wants_commands(f))
+        m->log_key = la_mem_get(m->env, LOG_KEY);
+    return m->log_key != NULL;
+}
+
+void la_mcommand_is_none(struct la_mcommand *m)
+{
+    m->none = true;
+    m->start_ns = la_loop_now_ns(m->env->loop);
+    (void)is_logged(m);
+}
+
+static void remember(struct la_mcommand *m, const struct la_memc_request *r)
+{
+    if (!is_logged(m))
+        return;
+    m->log_key_n = (uint8_t)la_min64(r->key.n, LOG_KEY);
+    memcpy(m->log_key, r->key.p ? r->key.p : "", m->log_key_n);
+    m->bytes_in = r->used + (r->has_data ? r->bytes + 2 : 0);
+}
+
+void la_mcommand_result(struct la_mcommand *m, const char *p, size_t n)
+{
+    size_t k = 0;
+    if (m->log_key == NULL || m->result[0])
+        return;
+    for (; k < n && k + 1 < sizeof m->result && (unsigned char)p[k] > ' '; k++)
+        m->result[k] = p[k];
+    m->result[k] = 0;
+}
+
+static void tell(struct la_mcommand *m, enum la_err e)
+{
+    if (m->log_key == NULL || m->client == NULL)
+        return;
+    bool keys = m->shape == LA_MEMC_SHAPE_KEYS && !m->none;
+    struct la_command_note n = {.peer = &m->client->peer,
+                                .command = m->none ? "-" : la_memc_verb_name(m->verb),
+                                .key = la_slice(m->log_key, m->log_key_n),
+                                .keys = keys ? m->keys : m->log_key_n > 0,
+                                .result = m->result,
+                                .hits = m->hits,
+                                .misses = m->missed,
+                                .bytes_in = m->bytes_in,
+                                .bytes_out = m->bytes_out,
+                                .upstream = m->branch ? m->branch->shared->name : "",
+                                .server = m->server ? m->server : "",
+                                .total_ns = la_loop_now_ns(m->env->loop) - m->start_ns,
+                                .error = m->none ? LA_BAD_REQUEST : e};
+    m->front->on_command(m->front, &n);
 }
 
 static void count_end(struct la_mcommand *m, enum la_err e)
@@ -380,6 +439,7 @@ struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_r
     m->prefix_n = f->pipe.prefix_n;
     memcpy(m->prefix, f->pipe.prefix, f->pipe.prefix_n);
     m->start_ns = la_loop_now_ns(m->env->loop);
+    remember(m, r);
     if (c->bulk)
         c->bulk--;
     if (f->pipe.branch == NULL) {
@@ -401,11 +461,14 @@ static uint64_t give(struct la_mcommand *m, struct la_mpart *p, uint64_t most)
 {
     uint64_t n = most ? la_mpart_give(p, most) : 0;
     m->begun |= n > 0;
+    m->bytes_out += n;
     return n;
 }
 
 static void give_text(struct la_mcommand *m, const char *text)
 {
+    m->bytes_out += strlen(text);
+    la_mcommand_result(m, text, strlen(text));
     if (*text && !la_mstore_add(m->env, &m->client->out, text, strlen(text)))
         m->client->abort = true;
 }
@@ -414,6 +477,7 @@ static bool done(struct la_mcommand *m, enum la_err e)
 {
     struct la_mclient *c = m->client;
     count_end(m, e);
+    tell(m, e);
     c->commands_n--;
     command_free(m);
     return true;
@@ -485,6 +549,12 @@ static void keep_error_line(struct la_mcommand *m, struct la_mpart *p)
     m->local = m->text;
 }
 
+static void count_miss(struct la_mcommand *m, const struct la_mkey *k)
+{
+    la_stat_add(&m->branch->stats->misses, !k->counted);
+    m->missed += !k->counted;
+}
+
 static bool emit_keys(struct la_mcommand *m)
 {
     for (;;) {
@@ -496,7 +566,7 @@ static bool emit_keys(struct la_mcommand *m)
         struct la_mkey *k = &m->key[m->emitted];
         struct la_mpart *p = k->part;
         if (k->missing || p->slot[k->slot].end == 0 || k->slot >= p->decided)
-            la_stat_add(&m->branch->stats->misses, !k->counted);
+            count_miss(m, k);
         k->counted = true;
         if (p && k->slot + 1u == p->keys) {
             if (!p->over) /* its END */

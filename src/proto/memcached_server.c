@@ -194,6 +194,8 @@ struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t
     p->out_cap = out_cap;
     p->command = m;
     p->outlet = o;
+    if (m->server == NULL)
+        m->server = o->pool.server->label;
     la_list_init(&p->node);
     la_list_push_back(&m->parts, &p->node);
     return p;
@@ -310,6 +312,8 @@ static bool match(struct la_mpart *p, const struct la_memc_line *l)
     p->slot[i].end = p->store_in + l->size + 2;
     p->decided = i + 1;
     p->hit = true;
+    m->hits++;
+    la_mcommand_result(m, "VALUE", 5);
     la_stat_add(&m->branch->stats->hits, 1);
     big_value(p, l->size);
     return true;
@@ -361,6 +365,11 @@ static void store_line(struct la_mpart *p, const struct la_memc_line *l, bool er
     p->hidden = !error && m->quiet && la_memc_quiet_hides(m->verb, l->bytes);
     if (p->hidden)
         return;
+    la_mcommand_result(m, l->bytes.p, l->bytes.n);
+    if (m->verb == LA_MEMC_MG) {
+        m->hits += !begins(l->bytes, "EN");
+        m->missed += begins(l->bytes, "EN");
+    }
     if (m->verb == LA_MEMC_MG)
         la_stat_add(begins(l->bytes, "EN") ? &m->branch->stats->misses : &m->branch->stats->hits, 1);
     bool meta = m->shape == LA_MEMC_SHAPE_META || m->shape == LA_MEMC_SHAPE_META_STORE ||

@@ -32,6 +32,8 @@ static char *flat(struct la_env *e, const struct la_mstore *s)
 
 static void out(struct la_mcommand *m, const char *p, size_t n)
 {
+    m->bytes_out += n;
+    la_mcommand_result(m, p, n);
     if (!la_mstore_add(m->env, &m->client->out, p, n))
         m->client->abort = true;
 }

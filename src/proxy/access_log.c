@@ -1,4 +1,4 @@
-/* access_log.c: one line per exchange, gathered per worker and written in batches.
+/* access_log.c: one line per exchange or command, gathered per worker and written in batches.
  *
  * Owns: the buffer. The descriptor is shared by all workers and opened for appending; a batch is whole lines, one
  * write(2). What cannot be written is dropped and counted in the error log: a full disk must not stop requests. */
@@ -93,23 +93,28 @@ static const char *second_text(struct la_access_log *a, uint64_t now_ns, const c
     return a->second_text;
 }
 
-static void write_json(struct la_access_log *a, const struct la_exchange *x)
+/* The present time as JSON's lines have it. */
+static const char *json_time(struct la_access_log *a, char *buf)
 {
     static const char format[] = "%Y-%m-%dT%H:%M:%S";
-    struct la_text *out = &a->text;
-    struct line l;
-    struct la_json j;
-    char time[64];
-    describe(x, &l);
     uint64_t now = la_wall_ns();
     unsigned ms = (unsigned)(now / 1000000u % 1000u);
     char rest[] = ".000Z";
     for (int i = 3; i > 0; i--, ms /= 10)
         rest[i] = (char)('0' + ms % 10);
-    strcat(strcpy(time, second_text(a, now, format)), rest);
+    return strcat(strcpy(buf, second_text(a, now, format)), rest);
+}
+
+static void write_json(struct la_access_log *a, const struct la_exchange *x)
+{
+    struct la_text *out = &a->text;
+    struct line l;
+    struct la_json j;
+    char time[64];
+    describe(x, &l);
     la_json_init(&j, out);
     la_json_open(&j, NULL, '{');
-    la_json_str(&j, "time", time);
+    la_json_str(&j, "time", json_time(a, time));
     la_json_str(&j, "listener", x->door->front.name);
     la_json_str(&j, "client", l.client);
     la_json_slice(&j, "method", x->method);
@@ -219,6 +224,82 @@ static void write_combined(struct la_access_log *a, const struct la_exchange *x)
     la_text_add(out, "\n", 1);
 }
 
+/* ---- commands ---- */
+
+static void command_json(struct la_access_log *a, const char *listener, const struct la_command_note *n)
+{
+    struct la_json j;
+    char time[64], client[LA_ADDR_TEXT];
+    la_json_init(&j, &a->text);
+    la_json_open(&j, NULL, '{');
+    la_json_str(&j, "time", json_time(a, time));
+    la_json_str(&j, "listener", listener);
+    la_json_str(&j, "client", la_addr_host_text(n->peer, client));
+    la_json_str(&j, "command", n->command);
+    la_json_slice(&j, "key", n->key);
+    la_json_int(&j, "keys", (int64_t)n->keys);
+    la_json_str(&j, "result", n->result);
+    la_json_int(&j, "hits", (int64_t)n->hits);
+    la_json_int(&j, "misses", (int64_t)n->misses);
+    la_json_int(&j, "bytes_in", (int64_t)n->bytes_in);
+    la_json_int(&j, "bytes_out", (int64_t)n->bytes_out);
+    la_json_str(&j, "upstream", n->upstream);
+    la_json_str(&j, "server", n->server);
+    la_json_thousandths(&j, "total_ms", n->total_ns / 1000);
+    la_json_str(&j, "error", n->error ? la_err_name(n->error) : "");
+    la_json_close(&j, '}');
+    la_text_add(&a->text, "\n", 1);
+}
+
+static void command_combined(struct la_access_log *a, const struct la_command_note *n)
+{
+    static const char format[] = "%d/%b/%Y:%H:%M:%S +0000";
+    struct la_text *out = &a->text;
+    char client[LA_ADDR_TEXT];
+    la_text_str(out, la_addr_host_text(n->peer, client));
+    named(out, " - - [", second_text(a, la_wall_ns(), format));
+    named(out, "] \"", n->command);
+    if (n->key.n) {
+        la_text_add(out, " ", 1);
+        escaped(out, n->key);
+    }
+    named(out, "\" ", n->result);
+    counted(out, " ", n->bytes_out);
+    counted(out, " bytes_in=", n->bytes_in);
+    counted(out, " keys=", n->keys);
+    counted(out, " hits=", n->hits);
+    counted(out, " misses=", n->misses);
+    named(out, " upstream=", n->upstream);
+    named(out, " server=", n->server);
+    timed(out, " total=", n->total_ns);
+    named(out, " error=", n->error ? la_err_name(n->error) : "");
+    la_text_add(out, "\n", 1);
+}
+
+static void soon(struct la_access_log *a)
+{
+    if (a->text.n >= FULL)
+        la_access_log_flush(a);
+    else if (!la_timer_is_set(&a->timer))
+        la_timer_set(&a->timer, FLUSH_MS);
+}
+
+bool la_access_log_is_on(const struct la_access_log *a)
+{
+    return a->fd >= 0;
+}
+
+void la_access_log_command(struct la_access_log *a, const char *listener, const struct la_command_note *n)
+{
+    if (a->fd < 0)
+        return;
+    if (a->format == LA_FORMAT_JSON)
+        command_json(a, listener, n);
+    else
+        command_combined(a, n);
+    soon(a);
+}
+
 void la_access_log_write(struct la_access_log *a, const struct la_exchange *x)
 {
     if (a->fd < 0)
@@ -227,8 +308,5 @@ void la_access_log_write(struct la_access_log *a, const struct la_exchange *x)
         write_json(a, x);
     else
         write_combined(a, x);
-    if (a->text.n >= FULL)
-        la_access_log_flush(a);
-    else if (!la_timer_is_set(&a->timer))
-        la_timer_set(&a->timer, FLUSH_MS);
+    soon(a);
 }

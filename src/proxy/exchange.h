@@ -109,6 +109,8 @@ void la_pin_strip(const struct la_exchange *x, const struct la_http_head *h, str
 void la_pin_end(struct la_client *client);
 /* access_log.c */
 void la_access_log_write(struct la_access_log *a, const struct la_exchange *x);
+bool la_access_log_is_on(const struct la_access_log *a);
+void la_access_log_command(struct la_access_log *a, const char *listener, const struct la_command_note *n);
 /* relay.c */
 extern const struct la_call_events la_relay_events;
 void la_relay_on_room(struct la_turn *t);

@@ -140,6 +140,16 @@ static void on_client_end(struct la_front *f, const struct la_addr *peer)
         d->on_client_end(d, peer);
 }
 
+static bool wants_commands(struct la_front *f)
+{
+    return la_access_log_is_on(la_container(f, struct la_door, front)->proxy->log);
+}
+
+static void on_command(struct la_front *f, const struct la_command_note *n)
+{
+    la_access_log_command(la_container(f, struct la_door, front)->proxy->log, f->name, n);
+}
+
 void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats *stats)
 {
     d->proxy = p;
@@ -148,6 +158,8 @@ void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats 
     d->front.stats = stats;
     d->front.on_client_named = on_client_named;
     d->front.on_client_end = on_client_end;
+    d->front.wants_commands = wants_commands;
+    d->front.on_command = on_command;
     la_list_init(&d->front.list);
     la_list_init(&d->node);
     la_list_push_back(&p->doors, &d->node);
@@ -216,9 +228,42 @@ void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct
 
 /* ---- the dump ---- */
 
+struct dump {
+    struct la_proxy *proxy;
+    const struct la_front *front;
+    struct la_text *out;
+};
+
+static void dump_client(void *arg, const struct la_client_view *v)
+{
+    struct dump *d = arg;
+    struct la_json j;
+    char client[LA_ADDR_TEXT];
+    uint64_t now = la_loop_now_ns(d->proxy->env.loop);
+    la_json_init(&j, d->out);
+    if (d->out->n && d->out->p[d->out->n - 1] == '}')
+        la_text_add(d->out, ",", 1);
+    la_json_open(&j, NULL, '{');
+    la_json_int(&j, "worker", d->proxy->worker);
+    la_json_str(&j, "listener", d->front->name);
+    la_json_str(&j, "client", la_addr_text(v->peer, client));
+    la_json_str(&j, "state", v->state);
+    la_json_str(&j, "upstream", d->front->pipe.branch ? d->front->pipe.branch->shared->name : "");
+    la_json_int(&j, "commands", v->commands);
+    la_json_int(&j, "held_bytes", (int64_t)v->held_bytes);
+    la_json_num(&j, "age_ms", now > v->since_ns ? (double)((now - v->since_ns) / 1000) / 1000. : 0);
+    la_json_close(&j, '}');
+}
+
 void la_proxy_dump(struct la_proxy *p, struct la_text *out)
 {
     struct la_exchange *x;
+    struct la_door *door;
+    la_list_each(&p->doors, door, struct la_door, node)
+        if (door->front.protocol && door->front.protocol->each) {
+            struct dump d = {p, &door->front, out};
+            door->front.protocol->each(&door->front, dump_client, &d);
+        }
     uint64_t now = la_loop_now_ns(p->env.loop);
     la_list_each(&p->live, x, struct la_exchange, node) {
         struct la_json j;

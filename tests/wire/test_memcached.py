@@ -1,7 +1,9 @@
 """The memcached protocol: every command answered as memcached itself answers it, and memcached's own conformance test."""
+import json
 import os
 import re
 import subprocess
+import threading
 
 import pytest
 
@@ -264,3 +266,50 @@ def test_binary_protocol_is_named_in_the_log(run):
         assert c.rest() == b""
     until(lambda: "Memcached::OPT_BINARY_PROTOCOL" in p.log(), 5, "the option's name in the log")
     assert server.stat("cmd_get") == 0
+
+
+def test_access_log_has_a_line_for_each_command(run):
+    server, = mc.start(run)
+    p, port = mc.front(run, [server])
+    with mc.Client(port) as c:
+        c.send(b"set a 0 0 3\r\nabc\r\nget a b\r\nset n 0 0 1 noreply\r\n1\r\nincr a 1\r\nbogus\r\nmg a v\r\nget " + b"k" * 251 + b"\r\nversion\r\nquit\r\n")
+        answer = c.rest()
+    found = until(lambda: len(p.access()) >= 9 and p.access(), 10, "nine lines")
+    assert [(x["command"], x["key"], x["keys"], x["result"], x["hits"], x["misses"]) for x in found] == [
+        ("set", "a", 1, "STORED", 0, 0), ("get", "a", 2, "VALUE", 1, 1), ("set", "n", 1, "STORED", 0, 0),
+        ("incr", "a", 1, "CLIENT_ERROR", 0, 0), ("-", "", 0, "ERROR", 0, 0), ("mg", "a", 1, "VA", 1, 0),
+        ("-", "", 0, "CLIENT_ERROR", 0, 0), ("version", "", 0, "VERSION", 0, 0), ("quit", "", 0, "", 0, 0)]
+    assert all(x["listener"] == "mc" and x["client"] == "127.0.0.1" for x in found)
+    assert {x["error"] for x in found if x["command"] == "-"} == {"bad_request"}
+    assert {x["server"] for x in found if x["command"] not in ("-", "quit")} == {server.text}
+    assert found[0]["bytes_in"] == len("set a 0 0 3\r\nabc\r\n") and found[0]["bytes_out"] == len("STORED\r\n")
+    assert sum(x["bytes_out"] for x in found) == len(answer)
+    assert all(x["total_ms"] >= 0 for x in found)
+
+
+def test_access_log_in_one_line(run):
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], top={"log": {"format": "combined"}})
+    with mc.Client(port) as c:
+        assert c.get(b'a"b') == {}
+    line, = until(p.access_lines, 10, "a line")
+    assert re.fullmatch(r'127\.0\.0\.1 - - \[[^]]+\] "get a\\x22b" END 5 bytes_in=9 keys=1 hits=0 misses=1 upstream=cache '
+                        rf'server={re.escape(server.text)} total=[\d.]+ error=-', line), line
+
+
+def test_connections_under_way_are_shown(run):
+    """Who waits for a server, who is in the middle of a value; not who is idle."""
+    started = threading.Event()
+
+    def handler(conn):
+        while conn.recv_line() is not None:
+            started.set()
+    fake = run.own(mc.Fake(handler))
+    p, port = mc.front(run, [fake], timeouts={"response": "20s"})
+    with mc.Client(port) as waits, mc.Client(port) as uploads, mc.Client(port):
+        waits.send(b"get a\r\nget b\r\n")
+        uploads.send(b"set k 0 0 100\r\nabc")
+        assert started.wait(10)
+        shown = until(lambda: len(s := json.loads(p.admin("/api/v1/connections")[2])) == 2 and s, 10, "two of them")
+        assert sorted((x["listener"], x["state"], x["commands"], x["upstream"]) for x in shown) == [
+            ("mc", "data", 1, "cache"), ("mc", "waiting", 2, "cache")]

@@ -14,7 +14,7 @@ def test_short_clients_with_tokens(run):
     """Thousands of clients that come, ask, go: 0 wrong, 0 errors, at most pool.max connections, no TIME_WAIT towards servers."""
     servers = mc.start(run, 3)
     workers = scale(2, 4)
-    p, port = mc.front(run, servers, pool={"max": workers}, top={"workers": workers}, timeouts={"response": "20s"})
+    p, port = mc.front(run, servers, pool={"max": workers}, top={"workers": workers, "log": {"access": "off"}}, timeouts={"response": "20s"})
     most = []
     stop = threading.Event()
 
