@@ -10,7 +10,7 @@ from harness.proxy import BIN, ROOT
 def test_counts(tmp_path):
     words = [sys.executable, os.path.join(ROOT, "tests/bench/run.py"), "--quick", "--out", str(tmp_path), "--peers", "lastack,nginx,floor",
              "--lastack", BIN, "--ms", "100", "--rounds", "1", "--requests", "300", "--opened", "3000"]
-    for row in ("short", "syscalls", "opened"):
+    for row in ("short", "syscalls", "opened", "memcached_kept"):
         words += ["--only", row]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -27,6 +27,9 @@ def test_counts(tmp_path):
     assert found["opened", "per 1,000,000 requests once warm", "nginx"] >= 0
     for proxy in ("lastack", "nginx", "floor"):
         assert found["short", "cpu", proxy] > 0
+    # recv and send towards the client, and shares of what serves several at once
+    assert 2 <= found["memcached kept", "syscalls", "lastack"] <= 5
+    assert found["memcached kept", "cpu", "twemproxy"] > 0
 
     table = (tmp_path / "bench.md").read_text()
     for cells in ("| short | cpu, us per request |", "| syscalls short | all, per request |", "| opened |"):

@@ -98,7 +98,7 @@ def test_a_slow_upload_holds_nobody(run):
 def test_slow_readers_hold_nobody(run):
     """Clients that ask for 1 MB values and do not read: others go on, memory is bounded, and what they were sent is whole."""
     server, = mc.start(run, memory=256)
-    p, port = mc.front(run, [server], top={"workers": 1, "limits": {"memory": "64MiB"}})
+    p, port = mc.front(run, [server], top={"workers": 1, "limits": {"memory": "64MiB"}}, timeouts={"response": "20s"})
     value = bytes(range(256)) * 4000
     with mc.Client(port) as c:
         assert c.set(b"big", value) == b"STORED\r\n"
