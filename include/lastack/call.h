@@ -37,6 +37,7 @@ struct la_call_fcgi {
     struct la_fcgi_reader records;
     struct la_cgi_gather gather;
     bool watching; /* the timer is set for the first byte, not for the response */
+    bool starving; /* nobody accepts the connection */
     char lead[LA_FCGI_BEGIN_BYTES], tail[80];
     uint8_t tail_n;
     struct la_buf *err; /* an unfinished line of STDERR */

@@ -1,5 +1,5 @@
-/* diag.h (layer: io): what the kernel knows of TCP sockets and ports on this host: sock_diag(7) and /proc/sys. Blocking;
- * main thread and tools only. */
+/* diag.h (layer: io): what the kernel knows of sockets and ports on this host: sock_diag(7) and /proc/sys. Blocking;
+ * main thread and tools only, but for la_diag_unix_peer. */
 #ifndef LASTACK_DIAG_H
 #define LASTACK_DIAG_H
 
@@ -15,6 +15,13 @@ struct la_diag_socket {
  * and port (NULL: all), filtered in the kernel where it can. Returns 0 or -errno. */
 int la_diag_tcp(int family, uint32_t states, const struct la_addr *to, void (*cb)(void *arg, const struct la_diag_socket *s),
                 void *arg);
+
+/* The other end of a connected Unix socket. False: not known here. Answered at once; for any thread, now and then. */
+struct la_diag_peer {
+    bool accepted;
+    uint32_t unread; /* bytes we sent; only of one that is accepted */
+};
+bool la_diag_unix_peer(int fd, struct la_diag_peer *out);
 
 /* net.ipv4.ip_local_port_range; false when unreadable. */
 bool la_diag_port_range(uint16_t *low, uint16_t *high);

@@ -59,6 +59,7 @@ struct la_fcgi_reader {
     uint32_t left, padding; /* of the present record */
     uint8_t end[LA_FCGI_HEAD_BYTES], end_n;
     bool bad, over, out_ended;
+    bool odd; /* a record of a type that nobody knows was among them: whoever sends it is not trusted with more */
 };
 /* Consumes from p[0..n) and returns how many bytes were used; *event says what came, *piece is a slice of p
  * for OUT and ERR. Call again while bytes are left and the event is OUT or ERR. After OVER the reader reads

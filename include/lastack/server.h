@@ -49,7 +49,8 @@ const char *la_conn_state_name(enum la_conn_state s);
     X(TLS_FAILED, "proxy", "tls_failed")                 /* handshake or certificate */                 \
     X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
     X(HEALTH_CHECK, "proxy", "health_check")                                                           \
-    X(WORKER_BUSY, "proxy", "worker_busy")               /* it does not read: still at the request before */
+    X(WORKER_BUSY, "proxy", "worker_busy")               /* it does not read: still at the request before */ \
+    X(WORKER_WANTED, "proxy", "worker_wanted")           /* idle, while nobody accepts another one: see starving.c */
 enum la_close_cause {
 #define X(id, by, reason) LA_CLOSE_##id,
     LA_CLOSE_CAUSES(X)
@@ -183,6 +184,8 @@ struct la_server {
     struct la_reuse_clock clock;
     struct la_health health;
     struct la_app_status app;
+    _Atomic int starving;         /* connections that wait to be accepted while others hold the application's workers */
+    _Atomic uint64_t starved_ns;  /* when that was last seen; 0: never */
     struct la_ledger *ledger; /* NULL for Unix sockets */
     struct la_tls *tls;       /* referenced; NULL: plain. Part of what makes two servers different, as is send_proxy */
     struct la_tls_slot *tls_slot;

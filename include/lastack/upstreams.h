@@ -88,6 +88,12 @@ void la_conn_redial(struct la_conn **c, enum la_close_cause cause, struct la_wai
 /* Is it worth a system call to learn whether what came as an answer could be one: its first request, or a server that has
  * not earned trust? */
 bool la_conn_in_doubt(const struct la_conn *c);
+/* starving.c: nobody accepts c, which carries a request: what idles here gives way, until la_conn_fed. *starving is the
+ * caller's note of it. */
+void la_conn_starves(struct la_conn *c, bool *starving);
+void la_conn_fed(struct la_conn *c, bool *starving);
+/* Has that been seen on this server in the last ten seconds? */
+bool la_conn_may_starve(const struct la_conn *c);
 void la_conn_to_tunnel(struct la_conn *c);
 /* From now on it never goes back to the pool. LA_REUSE leaves it with its keeper, who sets on_event; without a keeper it
  * ends (our FIN). May be called again, with another keeper. */

@@ -11,4 +11,14 @@ struct la_buf *la_fcgi_encode(struct la_env *env, const struct la_request *r, en
 void la_fcgi_stderr(struct la_call *c, struct la_slice piece);
 void la_fcgi_stderr_end(struct la_call *c);
 
+/* fcgi_watch.c */
+enum la_fcgi_seen {
+    LA_FCGI_AT_WORK, /* a worker has it, or nobody can tell */
+    LA_FCGI_BUSY,    /* its worker has not read it, and it may go elsewhere */
+    LA_FCGI_STARVES, /* nobody accepts the connection: look again after *again_ms */
+};
+/* How long to wait for the first byte before looking; 0: nothing would be seen. */
+uint64_t la_fcgi_watch_ms(const struct la_call *c);
+enum la_fcgi_seen la_fcgi_look(struct la_call *c, uint64_t *again_ms);
+
 #endif

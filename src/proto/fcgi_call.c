@@ -9,9 +9,8 @@
  * up. A connection is used again only if the request went out in full, END_REQUEST ended the response and
  * nothing followed it.
  *
- * php-fpm has one worker per connection. It may still be at work after END_REQUEST (fastcgi_finish_request),
- * and then the next request on that connection waits for it. So the first byte is watched: a safe request
- * that the worker has not even read is taken elsewhere. One thread. */
+ * php-fpm has one worker per connection, which may be busy, or missing: the first byte is watched (fcgi_watch.c).
+ * One thread. */
 #include "fcgi.h"
 
 #include "lastack/log.h"
@@ -20,7 +19,6 @@
 #include <stdio.h>
 
 #define READS_AT_ONCE 4
-#define WATCH_MS      250 /* a reused connection's worker should have read the request by then */
 
 static void enter(struct la_call *c)
 {
@@ -46,6 +44,7 @@ static void stop(struct la_call *c)
     la_fcgi_stderr_end(c);
     la_buf_put(c->env, &c->partial);
     if (c->conn) {
+        la_conn_fed(c->conn, &c->fcgi.starving);
         c->conn->on_event = NULL;
         c->conn->owner = NULL;
     }
@@ -100,9 +99,9 @@ static void request_sent(struct la_call *c)
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
     if (!c->head_done) {
-        c->fcgi.watching = !c->got_bytes && c->response_ms > WATCH_MS &&
-                           la_addr_family(&c->conn->outlet->pool.server->addr) == AF_UNIX;
-        set_progress(c, c->fcgi.watching ? WATCH_MS : c->response_ms);
+        uint64_t watch_ms = c->got_bytes ? 0 : la_fcgi_watch_ms(c);
+        c->fcgi.watching = watch_ms > 0;
+        set_progress(c, watch_ms ? watch_ms : c->response_ms);
     }
     c->on->sent(c);
 }
@@ -219,7 +218,7 @@ static void response_over(struct la_call *c, size_t extra)
         cause = LA_CLOSE_UNEXPECTED_BYTES;
     } else if (!c->request_done) {
         cause = LA_CLOSE_UNSENT_REQUEST;
-    } else if (c->doubtful) {
+    } else if (c->doubtful || c->fcgi.records.odd) {
         cause = LA_CLOSE_PROTOCOL_ERROR;
     } else {
         verdict = c->goodbye ? LA_BACKEND_ENDS : LA_REUSE;
@@ -239,7 +238,6 @@ static bool on_head(struct la_call *c)
         return false;
     }
     c->head_done = true;
-    c->fcgi.watching = false;
     c->doubtful = h->doubtful;
     c->decoder.framing = h->framing;
     c->decoder.left = h->length;
@@ -315,6 +313,15 @@ static void on_over(struct la_call *c, size_t extra)
     }
 }
 
+/* The first byte: a worker has it. From now on the timer is the response's. */
+static void heard(struct la_call *c)
+{
+    la_conn_fed(c->conn, &c->fcgi.starving);
+    if (c->fcgi.watching)
+        set_progress(c, c->response_ms);
+    c->fcgi.watching = false;
+}
+
 /* n bytes came into the scratch buffer. False: the call is over. */
 static bool take_bytes(struct la_call *c, size_t n)
 {
@@ -323,6 +330,7 @@ static bool take_bytes(struct la_call *c, size_t n)
     if (!c->got_bytes) {
         c->got_bytes = true;
         c->first_byte_ns = la_loop_now_ns(c->env->loop);
+        heard(c);
     }
     c->bytes_received += n;
     while (n > 0) {
@@ -400,35 +408,26 @@ static void on_event(struct la_conn *conn, int events)
     leave(c);
 }
 
-/* No first byte yet: has the worker read the request at all? Only a Unix socket can tell. One that nobody has accepted
- * is not taken elsewhere: where all workers have much to do that would only give them more. */
+/* No byte yet, and it is time to look why. */
 static void on_watch(struct la_call *c)
 {
-    const struct la_outlet *o = c->conn->outlet;
-    c->fcgi.watching = false;
-    bool unread = !c->got_bytes && la_sock_unheard(la_stream_fd(&c->conn->stream));
-    if (unread && c->conn->fresh)
-        la_log_limited(LA_LOG_WARN, 10000,
-                       "server %s of upstream %s does not accept a connection for %u ms: is pool.max (%d) larger than "
-                       "pm.max_children, or do others hold its workers?",
-                       o->pool.server->label, o->branch->shared->name, WATCH_MS, atomic_load(&o->pool.server->max));
-    if (!unread || c->conn->fresh || !la_http_method_idempotent(c->method)) {
-        la_timer_set(&c->timer, c->response_ms - WATCH_MS);
-        return;
-    }
-    la_log_limited(
-        LA_LOG_NOTICE, 10000,
-        "server %s of upstream %s: a worker is at work after the end of its response (fastcgi_finish_request?); "
-        "the next request is taken elsewhere",
-        o->pool.server->label, o->branch->shared->name);
-    fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_WORKER_BUSY, false);
+    uint64_t waited = (la_loop_now_ns(c->env->loop) - c->sent_ns) / 1000000u;
+    uint64_t left = waited < c->response_ms ? c->response_ms - waited : 0, ms = left;
+    enum la_fcgi_seen seen = la_fcgi_look(c, &ms);
+    c->fcgi.watching = seen == LA_FCGI_STARVES;
+    if (seen == LA_FCGI_BUSY)
+        fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_WORKER_BUSY, false);
+    else if (left == 0)
+        fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
+    else
+        la_timer_set(&c->timer, la_min64(ms, left));
 }
 
 static void on_timer(struct la_timer *t)
 {
     struct la_call *c = la_container(t, struct la_call, timer);
     enter(c);
-    if (c->fcgi.watching && c->request_done)
+    if (c->fcgi.watching)
         on_watch(c);
     else if (!c->request_done && !c->head_done)
         fail(c, LA_SEND_TIMEOUT, LA_CLOSE_TIMEOUT, false);
@@ -457,7 +456,7 @@ static void begin(struct la_call *c, struct la_conn *conn)
     c->decoder = (struct la_http_body){0};
     c->fcgi.records = (struct la_fcgi_reader){0};
     c->fcgi.gather = (struct la_cgi_gather){0};
-    c->fcgi.watching = false;
+    c->fcgi.watching = c->fcgi.starving = false;
     c->fcgi.err_lines = 0;
     c->begun_ns = c->sent_ns = la_loop_now_ns(c->env->loop);
     c->first_byte_ns = 0;

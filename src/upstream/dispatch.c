@@ -361,7 +361,9 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
     }
     switch (v) {
     case LA_REUSE:
-        if (c->item.state != LA_CONN_PINNED)
+        if (c->item.state != LA_CONN_PINNED && la_conn_must_yield(c))
+            la_conn_shut(c, LA_CLOSE_WORKER_WANTED);
+        else if (c->item.state != LA_CONN_PINNED)
             la_dispatch_conn(c, false);
         else if (c->keeper == NULL)
             la_conn_shut(c, LA_CLOSE_PROXY_PINNED);

@@ -1,5 +1,6 @@
 /* internal.h: what the files of this layer know of each other: upstreams.c (registry, configurations), conn.c (one
- * connection's I/O), dispatch.c (who gets what comes free), waiting.c (what those who wait can get), balance.c (which server). */
+ * connection's I/O), dispatch.c (who gets what comes free), waiting.c (what those who wait can get), balance.c (which server),
+ * starving.c (workers that idle connections hold). */
 #ifndef LASTACK_UPSTREAM_INTERNAL_H
 #define LASTACK_UPSTREAM_INTERNAL_H
 
@@ -67,6 +68,10 @@ void la_dispatch_again(struct la_branch *b, struct la_waiter *w);
 void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e);
 void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for those who wait */
 void la_dispatch_on_tick(struct la_timer *t);
+
+/* starving.c */
+/* Must a connection that came free end, so that the application's worker can take another one? */
+bool la_conn_must_yield(const struct la_conn *c);
 
 /* upstreams.c */
 struct la_outlet *la_upstreams_outlet(struct la_upstreams *u, const struct la_server *s); /* NULL: has none */

@@ -104,13 +104,14 @@ class Apache(Server):
 
 
 class Haproxy(Server):
-    def __init__(self, directory, backend, host=netns.HERE, address="127.0.0.1", port=None):
-        """One frontend, one server, connections pooled as far as it goes. Bodies are awaited before they are passed on."""
+    def __init__(self, directory, backend, host=netns.HERE, address="127.0.0.1", port=None, threads=1, more="", use=""):
+        """One frontend, one server, connections pooled as far as it goes. Bodies are awaited before they are passed on. more: other
+        sections; use: lines of the proxy."""
         port = port or free_port()
         folder = _folder(directory, f"haproxy-{port}")
         conf = f"""
             global
-              nbthread 1
+              nbthread {threads}
             defaults
               mode http
               option http-buffer-request
@@ -119,8 +120,10 @@ class Haproxy(Server):
               timeout client 10s
               timeout server 10s
               timeout http-request 10s
+            {more}
             listen app
               bind {address}:{port}
+              {use}
               server app {backend}
             """
         path = _write(os.path.join(folder, "haproxy.conf"), textwrap.dedent(conf))
@@ -197,6 +200,13 @@ def nginx_fastcgi(directory, fpm, root, keepalive=None, workers=2, **more):
         location ~ \\.php$ {{ fastcgi_pass php; fastcgi_keep_conn {"on" if keepalive else "off"};
             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; fastcgi_next_upstream off; include /etc/nginx/fastcgi_params; }}"""
     return Nginx(directory, server.replace("\\\\", "\\"), http, workers=workers, name="nginx-fastcgi", **more)
+
+
+def haproxy_fastcgi(directory, fpm, root, maxconn=None, threads=2):
+    """HAProxy in front of php-fpm as its manual shows it, connections kept; maxconn: at most so many, the rest waits."""
+    app = f"fcgi-app php\n docroot {root}\n index index.php\n path-info ^(/.+\\.php)(/.*)?$\n option keep-conn"
+    return Haproxy(directory, fpm.text.replace("unix:", "unix@") + " proto fcgi" + (f" maxconn {maxconn} pool-max-conn {maxconn}" if maxconn else ""),
+                   threads=threads, more=app, use="use-fcgi-app php\n timeout queue 60s\n timeout server 60s\n maxconn 4000")
 
 
 class ApachePhp(Server):

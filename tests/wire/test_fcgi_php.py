@@ -59,39 +59,62 @@ def spread(fpm):
         return sum(line.rstrip().endswith(fpm.path) for line in f) - 1
 
 
+CLIENTS, REQUESTS = 400, scale(3000, 50000)
+
+
+def most_during(load, fpm):
+    most = 0
+    while load.running():
+        most = max(most, spread(fpm))
+        time.sleep(0.005)
+    return most
+
+
 @pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
 def test_an_exact_cap_below_the_children(run, tcp):
     """Eight children, seven places, 400 short clients on 4 workers: all are served, and FPM never has anybody in its queue (which it
     can only tell of TCP)."""
     fpm, proxy, port, _ = php(run, {"index": SLEEP}, fpm={"port": free_port() if tcp else None}, workers=4,
                               queue={"length": 2000, "timeout": "60s"})
-    load = run.load(port, clients=400, requests=scale(3000, 50000), path="/index.php?t={token}", no_token=True)
-    most = 0
-    while load.running():
-        most = max(most, spread(fpm))
-        time.sleep(0.005)
-    clean(load.result())
+    load = run.load(port, clients=CLIENTS, requests=REQUESTS, path="/index.php?t={token}", no_token=True)
+    most = most_during(load, fpm)
+    result = clean(load.result())
+    assert result["status_2xx"] == REQUESTS
     assert 4 <= most <= 7, most
     status = fpm.status()
     assert status["max listen queue"] == 0 and status["max children reached"] == 0, status
+    assert status["accepted conn"] >= REQUESTS
     m = proxy.metrics()
     assert m.sum("lastack_connections_opened_total") <= 14, m.by("lastack_connections_closed_total", "reason")
     assert m.sum("lastack_connections_closed_total", by="proxy") == 0
+    print(f"lastack: {REQUESTS} requests, 0 failed, at most {most} connections, listen queue at most {status['max listen queue']}, "
+          f"{m.sum('lastack_connections_opened_total'):.0f} opened")
 
 
-def test_nginx_lets_clients_wait_in_fpms_queue(run):
-    """The same load through nginx with keepalive 7 on 2 workers, so that the test above proves something: its connections to FPM have
-    no cap, and idle ones of one worker hold children that the other one's requests wait for."""
+def in_front(run, which, fpm, root):
+    if which == "nginx":
+        return run.own(servers.nginx_fastcgi(run.directory, fpm, root, keepalive=7))
+    return run.own(servers.haproxy_fastcgi(run.directory, fpm, root, maxconn=None if which == "haproxy" else 7))
+
+
+@pytest.mark.parametrize("which", ["nginx", "haproxy", "haproxy-maxconn"])
+def test_what_others_do_with_the_same(run, which):
+    """The same load, so that the test above proves something. nginx (2 workers, keepalive 7) has no cap, and idle connections of one
+    worker hold children that requests of the other wait for; nor has HAProxy (2 threads) without maxconn. With maxconn 7 it has a
+    queue, and a cap that it oversteps by one now and then. What happens is printed."""
     fpm = run.own(servers.PhpFpm(run.directory, port=free_port()))
-    nginx = run.own(servers.nginx_fastcgi(run.directory, fpm, site(run, index=SLEEP), keepalive=7))
-    load = run.load(nginx.port, clients=400, duration_ms=scale(3000, 20000), path="/index.php?t={token}", no_token=True,
-                    timeout_ms=3000, grace_ms=1000)
-    most = 0
-    while load.running():
-        most = max(most, spread(fpm))
-        time.sleep(0.02)
-    load.result()
-    assert most > 7, "nginx kept to the cap: this load shows nothing"
+    proxy = in_front(run, which, fpm, site(run, index=SLEEP))
+    load = run.load(proxy.port, clients=CLIENTS, requests=REQUESTS, duration_ms=scale(2500, 240000), path="/index.php?t={token}",
+                    no_token=True, timeout_ms=20000, grace_ms=scale(1500, 20000))
+    most = most_during(load, fpm)
+    result = load.result()
+    proxy.close()  # what it holds of php-fpm, the question about its state would wait for
+    status = fpm.status()
+    failed = {k: result[k] for k in FAILURES if result[k]}
+    print(f"{which}: {result['started']} requests, {result['status_2xx']} served, failures {failed or 'none'}, at most {most} connections, "
+          f"listen queue at most {status['max listen queue']}")
+    assert result["status_2xx"] > 100, "it serves nothing: this load shows nothing"
+    assert which == "haproxy-maxconn" or most > 7, f"{which} kept to the cap: this load shows nothing"
 
 
 @pytest.mark.parametrize("how", ["max_requests", "reload", "kill"])
@@ -139,11 +162,33 @@ def test_a_short_backlog_and_many_clients(run):
     assert twin["status_5xx"] > 0 and "11: Resource temporarily unavailable" in nginx.errors(), "this load shows nothing"
 
 
-def test_a_pool_that_is_larger_than_fpm(run):
-    """Two children, four places: connections that no child accepts. It is said what is wrong."""
-    fpm, proxy, port, _ = php(run, {"index": SLEEP}, fpm={"children": 2}, pool={"max": 4}, timeouts={"response": "2s"})
-    run.load(port, clients=4, requests=4, path="/index.php?ms=500", no_token=True).result()
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_pool_that_is_larger_than_fpm(run, method):
+    """Two children, eight places: idle connections would hold both children for ever, and what the others carry would never be accepted.
+    They give way, nothing is run twice, and it is said what is wrong."""
+    fpm, proxy, port, root = php(run, {"count": COUNT}, fpm={"children": 2}, pool={"max": 8})
+    load = run.load(port, clients=8, requests=scale(60, 1000), method=method, body=10 if method == "POST" else 0,
+                    path="/count.php?t={token}", no_token=True, timeout_ms=5000)
+    result = clean(load.result())
+    lines = open(os.path.join(root, "count")).read().splitlines()
+    assert len(lines) == len(set(lines)) == result["status_2xx"]
     assert "pm.max_children" in proxy.log()
+    assert proxy.metrics().sum("lastack_connections_closed_total", reason="worker_wanted") > 0
+    for n in range(5):  # and when all is quiet, the next client is served at once by whoever idles
+        assert get(port, f"/count.php?t=quiet{n}").body == b"ok"
+
+
+def test_slow_scripts_run_once(run):
+    """A script that takes its time has been read by its worker: the request is not taken elsewhere."""
+    fpm, proxy, port, root = php(run, {"slow": COUNT + "usleep(700000);"}, workers=1)
+    with Client(port) as c:
+        for n in range(3):
+            assert c.ask(f"/slow.php?t={n}").body == b"ok"
+        assert c.ask("/slow.php?t=p", "POST", body=b"x" * 1000).body == b"ok"
+    assert open(os.path.join(root, "count")).read().split() == ["0", "1", "2", "p"]
+    m = proxy.metrics()
+    assert m.sum("lastack_connections_opened_total") == 1 and m.sum("lastack_retries_total") == 0
+    assert "taken elsewhere" not in proxy.log() and "pm.max_children" not in proxy.log()
 
 
 def test_large_bodies(run):
@@ -174,17 +219,19 @@ def test_large_bodies(run):
     assert proxy.process.rss() < 300 << 20
 
 
-def test_what_a_script_flushes_arrives_as_it_is_printed(run):
-    """Each line waits until the one before has been read by the client: it says so over a file."""
-    _, _, port, root = php(run, {"tick": "while (ob_get_level()) ob_end_flush();\nfor ($i = 0; $i < 10; $i++) {\n"
+@pytest.mark.parametrize("ticks, pause", [(10, 0), (scale(3, 60), 0.5)], ids=["at once", "slowly"])
+def test_what_a_script_flushes_arrives_as_it_is_printed(run, ticks, pause):
+    """Each line waits until the one before has been read by the client: it says so over a file. Under LASTACK_FULL that takes 30 s."""
+    _, _, port, root = php(run, {"tick": f"while (ob_get_level()) ob_end_flush();\nfor ($i = 0; $i < {ticks}; $i++) {{\n"
                                          "  echo \"tick $i\\n\"; flush();\n  for ($k = 0; !file_exists(__DIR__ . \"/seen$i\"); $k++) {\n"
                                          "    if ($k > 6000) { echo 'late'; exit; } usleep(5000); clearstatcache(); }\n}\necho 'end';"})
     with Client(port, timeout=30) as c:
         c.send(request("/tick.php"))
         assert b"chunked" in c.head()
-        for n in range(10):
+        for n in range(ticks):
             assert c.exactly(int(c.until(b"\r\n"), 16)) == f"tick {n}\n".encode()
             c.exactly(2)
+            time.sleep(pause)
             open(os.path.join(root, f"seen{n}"), "w").close()
         body, _ = c.chunked()
         assert body == b"end"
