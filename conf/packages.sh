@@ -1,17 +1,19 @@
 #!/bin/sh
-# Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need,
-# `bench` that and what the benchmarks measure with and against.
+# Installs Debian packages that are missing: `build` what a build needs, `tests` that and what the tests need, `full` that
+# and what only `tests/run.sh --full` needs, `bench` what tests need and what the benchmarks measure with and against.
 set -u
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev libssl-dev iproute2"
 TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml python3-h11 curl gcovr nginx-light haproxy apache2 openssl testssl.sh \
     php-fpm php-cli php-memcached libapache2-mod-php memcached libmemcached-tools nutcracker iproute2 strace procps slowhttptest \
     nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
+FULL="$TESTS chromium wordpress wordpress-theme-twentytwentythree mariadb-server php-mysql php-gd"
 BENCH="$TESTS valgrind linux-perf"
 case "${1:-}" in
 build) wanted=$BUILD ;;
 tests) wanted=$TESTS ;;
+full) wanted=$FULL ;;
 bench) wanted=$BENCH ;;
-*) echo "usage: packages.sh build|tests|bench" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|tests|full|bench" >&2; exit 2 ;;
 esac
 missing=""
 for package in $wanted; do

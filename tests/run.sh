@@ -8,8 +8,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 case "${1:-}" in
-"") FUZZ_SECONDS=5 ;;
---full) FUZZ_SECONDS=60; LASTACK_FULL=1; export LASTACK_FULL ;;
+"") FUZZ_SECONDS=5; packages=tests ;;
+--full) FUZZ_SECONDS=60; packages=full; LASTACK_FULL=1; export LASTACK_FULL ;;
 *) echo "usage: sh tests/run.sh [--full]" >&2; exit 2 ;;
 esac
 
@@ -56,7 +56,7 @@ fuzz() {
     [ "$found" -gt 0 ]
 }
 
-sh conf/packages.sh tests || exit 1
+sh conf/packages.sh $packages || exit 1
 for preset in release asan tsan; do
     step "build-$preset" build "$preset"
     step "unit-$preset" unit "$preset"
