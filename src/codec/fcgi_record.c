@@ -135,7 +135,8 @@ static bool open_record(struct la_fcgi_reader *r)
     case LA_FCGI_ABORT:
     case LA_FCGI_PARAMS:
     case LA_FCGI_STDIN: return false; /* only we say that */
-    default: return true;
+    case LA_FCGI_STDERR: return true;
+    default: r->odd = true; return true;
     }
 }
 

@@ -69,7 +69,7 @@ enum la_err la_accel_find(const struct la_exchange *x, const struct la_http_head
     struct la_site_hit *scratch = x->proxy->site;
     *fd = -1;
     if (f->internals && value_of(h, LA_SLICE("x-accel-redirect"), &value)) {
-        if (la_site_decode(value, scratch) != LA_OK)
+        if (la_site_decode(value, scratch) != LA_OK || scratch->control != SIZE_MAX)
             return LA_NOT_FOUND;
         for (size_t i = 0; i < f->internals; i++)
             if (below(scratch->path, la_slice_str(f->internal[i].path), &rest))

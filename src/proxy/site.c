@@ -3,8 +3,9 @@
  *
  * Owns: nothing; it opens a file when that is the answer. Never: what becomes of it.
  *
- * The path is decoded once, after its dot segments are gone; a control character in it, however encoded, is
- * an error before anything else is looked at. A script is a prefix that ends with a script's suffix and
+ * The path is decoded once, after its dot segments are gone. A NUL in it, however encoded, is an error; so is
+ * another control character, unless it stands in the path info behind a script that exists: that is the
+ * script's business, and split off by its bytes. A script is a prefix that ends with a script's suffix and
  * exists as a regular file, so that /a.jpg/x.php is nothing. Nothing outside root is ever opened: the kernel
  * resolves beneath it. Names that begin with a dot are not there, but /.well-known/.
  *
@@ -30,6 +31,7 @@ static unsigned hex(char c)
 enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit)
 {
     char normal[3 * LA_SITE_PATH];
+    hit->control = SIZE_MAX;
     size_t n = la_http_normalize_path(target, normal, sizeof normal), at = 0;
     if (n == 0)
         return target.n > sizeof normal ? LA_URI_TOO_LONG : LA_BAD_PATH;
@@ -39,8 +41,10 @@ enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit)
             c = (unsigned char)(hex(normal[i + 1]) << 4 | hex(normal[i + 2]));
             i += 2;
         }
-        if (c < 0x20 || c == 0x7f)
+        if (c == '\0')
             return LA_BAD_PATH;
+        if ((c < 0x20 || c == 0x7f) && hit->control == SIZE_MAX)
+            hit->control = at;
         if (c == '/' && at > 0 && hit->decoded[at - 1] == '/')
             continue;
         if (at == sizeof hit->decoded - 1)
@@ -310,11 +314,24 @@ static enum la_err try_one(const struct la_conf_fastcgi *f, struct la_site_hit *
     return directory ? try_directory(f, hit) : classify(f, hit);
 }
 
+/* A control character is data behind a script's name, and no part of a name. */
+static bool names_are_clean(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
+{
+    if (hit->control == SIZE_MAX)
+        return true;
+    memcpy(hit->found, hit->decoded, hit->path.n + 1);
+    hit->uri = la_slice(hit->found, hit->path.n);
+    return split(f, hit) && hit->script.n < hit->control;
+}
+
 enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit)
 {
     hit->kind = LA_SITE_NONE;
     hit->fd = -1;
     enum la_err e = la_site_decode(target, hit);
+    if (e == LA_OK && !names_are_clean(f, hit))
+        e = LA_BAD_PATH;
+    hit->kind = LA_SITE_NONE;
     if (e != LA_OK)
         return e;
     if (la_site_has_dot_file(hit->path))

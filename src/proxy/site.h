@@ -20,13 +20,14 @@ struct la_site_hit {
     struct la_slice args; /* query for the script */
     struct la_slice uri;  /* what was found: script and path info, or the file */
     struct la_slice script, path_info;
+    size_t control; /* where path has its first control character; SIZE_MAX: nowhere */
     int fd; /* FILE: open, the caller's */
     char decoded[LA_SITE_PATH], found[LA_SITE_PATH], query[2 * LA_SITE_PATH];
 };
 
 /* Looks up what a target is. LA_OK, or what is to be answered. */
 enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit);
-/* hit->path: the target's path, normalized, decoded, slashes merged; without control characters. */
+/* hit->path: the target's path, normalized, decoded, slashes merged; without NUL. hit->control says of others. */
 enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit);
 /* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
 int la_site_open(const char *root, bool follow_symlinks, const char *path);

@@ -8,6 +8,9 @@ those of memcached/ are written alike, wire/test_memcached_cases.py says what di
     >bytes, sent without
     ?a line of the request (family response: | and > are what the server sends; default: GET /t)
     !idle !fin !rst                 what the server does between these bytes
+    @out text                       a FastCGI record: out, err, end (eight zero bytes if nothing else is said), begin, abort,
+                                    params, stdin or a number; @out(pad=9,id=2,version=1,reserved=0,length=5) sets its
+                                    head, (each=1) makes records of so many bytes, (times=9) repeats it, (raw) adds nothing
     = what must be seen             by the server, or in family response by the client
 
 In lines: \\r \\n \\t \\\\ \\xNN, and \\*N{text} for text N times. Codes are those of wire/test_http_cases.py. Options:
@@ -23,15 +26,21 @@ In lines: \\r \\n \\t \\\\ \\xNN, and \\*N{text} for text N times. Codes are tho
     forbid=TEXT      bytes the client must not get
 
 What must be seen: `target /x`, `method GET`, `body text`, `status 200`, `field Name: value` (exactly one field of that
-name), `no Name`, `trailerless`; in front a number when it is not the first request."""
+name), `no Name`, `trailerless`; of a FastCGI request `param NAME: value`, `noparam NAME`; in front a number when it is not the
+first request."""
 import collections
 import glob
 import os
 import re
 
+from . import fcgi
+
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "wire", "cases")
 LONG = 700  # of what is longer, only the ends are sent byte by byte
 _ESCAPE = re.compile(r"\\(?:\*(\d+)\{((?:[^}\\]|\\.)*)\}|x([0-9a-f]{2})|(.))")
+_RECORD = re.compile(r"@(\w+)(?:\(([^)]*)\))?(?: (.*))?$")
+_TYPES = {"begin": fcgi.BEGIN, "abort": fcgi.ABORT, "end": fcgi.END, "params": fcgi.PARAMS, "stdin": fcgi.STDIN, "out": fcgi.STDOUT,
+          "err": fcgi.STDERR}
 _PLAIN = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\", "0": "\0"}
 
 
@@ -44,6 +53,21 @@ def unescape(text):
             return chr(int(m.group(3), 16))
         return _PLAIN[m.group(4)]
     return _ESCAPE.sub(one, text).encode("latin-1")
+
+
+def records(line):
+    """The bytes that a line with @ stands for."""
+    name, words, text = _RECORD.match(line).groups()
+    options = dict((w + "=").split("=")[:2] for w in (words or "").split(",") if w)
+    content, number = unescape(text or ""), {k: int(v) for k, v in options.items() if v}
+    assert set(options) <= {"pad", "id", "version", "reserved", "length", "each", "times", "raw"}, line
+    if name == "end" and not content and "raw" not in options:
+        content = bytes(8)
+    each = number.get("each", max(len(content), 1))
+    pieces = [content[i:i + each] for i in range(0, len(content), each)] or [b""]
+    head = dict(padding=number.get("pad", 0), request=number.get("id", 1), version=number.get("version", 1),
+                reserved=number.get("reserved", 0), length=number.get("length"))
+    return b"".join(fcgi.record(_TYPES.get(name) or int(name), p, **head) for p in pieces) * number.get("times", 1)
 
 
 class Case:
@@ -82,8 +106,8 @@ class Case:
             number, _, rest = text.strip().partition(" ")
             index, what = (int(number), rest) if number.isdigit() else (1, text.strip())
             self.wants.append((index, *(what.split(" ", 1) + [""])[:2]))
-        elif mark in "|>":
-            data = unescape(text) + (b"\r\n" if mark == "|" else b"")
+        elif mark in "|>@":
+            data = records(line) if mark == "@" else unescape(text) + (b"\r\n" if mark == "|" else b"")
             if self.parts and isinstance(self.parts[-1], bytes):
                 self.parts[-1] += data
             else:
@@ -100,6 +124,11 @@ class Case:
             if what == "field":
                 name, _, value = text.partition(":")
                 have, want = message.all(name), [unescape(value.strip()).decode("latin-1")]
+            elif what == "param":
+                name, _, value = text.partition(":")
+                have, want = message.params.get(unescape(name).decode("latin-1")), unescape(value.strip()).decode("latin-1")
+            elif what == "noparam":
+                have, want = message.params.get(text), None
             elif what == "no":
                 have, want = message.all(text), []
             elif what == "trailerless":

@@ -8,8 +8,10 @@ import threading
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 
 
-def record(kind, content=b"", padding=0, request=1, version=1):
-    return struct.pack("!BBHHBB", version, kind, request, len(content), padding, 0) + content + bytes(padding)
+def record(kind, content=b"", padding=0, request=1, version=1, reserved=0, length=None):
+    """length: what its head says, when that is not the truth."""
+    said = len(content) if length is None else length
+    return struct.pack("!BBHHBB", version, kind, request, said, padding, reserved) + content + bytes(padding)
 
 
 def end(status=0, protocol=0):
@@ -82,8 +84,8 @@ class Connection:
         return part
 
     def record(self):
-        version, kind, request, length, padding, _ = struct.unpack("!BBHHBB", self.exactly(8))
-        assert version == 1 and request == 1, (version, request)
+        version, kind, request, length, padding, reserved = struct.unpack("!BBHHBB", self.exactly(8))
+        assert (version, request, reserved) == (1, 1, 0), (version, request, reserved)
         content = self.exactly(length)
         self.exactly(padding)
         return kind, content
@@ -116,6 +118,13 @@ class Connection:
 
     def send(self, data):
         self.sock.sendall(data)
+
+    def finish(self):
+        self.close()
+
+    def reset(self):
+        """A Unix socket has no RST: with bytes unread, its end is one."""
+        self.close()
 
     def close(self):
         with contextlib.suppress(OSError):

@@ -112,11 +112,14 @@ class Player(Strict):
     """Answers /t with the parts of a case, as split says; everything else with its own name."""
 
     def __init__(self, **more):
+        self.rest()
+        super().__init__(**more)
+
+    def rest(self):
         self.parts, self.split = [], lambda data: [data]
         self.between = lambda: None     # called between two pieces
         self.heard = threading.Event()  # the client has what was sent so far: !idle waits for it
         self.played = threading.Event()
-        super().__init__(**more)
 
     def play(self, parts, split):
         self.parts, self.split = parts, split

@@ -68,7 +68,7 @@ def test_lengths_of_parameters(run):
 def test_paths_that_are_no_script(run):
     """An upload that looks like a directory, a name with a control character: never run, never half of a path."""
     server, _, port = app(run, files=("index.php", "uploads/a.jpg"), fastcgi={"try": ["$uri"]})
-    for target, status in ("/uploads/a.jpg/x.php", 404), ("/none.php", 404), ("/index.php/PATH%0aINFO", 400), ("/index.php%00", 400), \
+    for target, status in ("/uploads/a.jpg/x.php", 404), ("/none.php", 404), ("/none.php/PATH%0aINFO", 400), ("/index.php%0a", 400), ("/index.php%00", 400), \
             ("/%2e%2e/%2e%2e/etc/passwd.php", 400), ("/index.php/../../x.php", 400), ("/uploads/.php", 404), ("/index.phpx", 404):
         assert get(port, target).status == status, target
     assert server.requests == []
@@ -136,7 +136,7 @@ ANSWERS = {  # name: (bytes, status, body, may the connection be used again)
     "plain": (OK, 200, b"ok", True),
     "padding": (fcgi.record(fcgi.STDOUT, (HEAD + "ok").encode(), 255) + fcgi.end(), 200, b"ok", True),
     "no end of stdout": (fcgi.stdout(HEAD + "ok") + fcgi.end(), 200, b"ok", True),
-    "unknown type": (fcgi.record(12, bytes(65535), 1) + OK, 200, b"ok", True),
+    "unknown type": (fcgi.record(12, bytes(65535), 1) + OK, 200, b"ok", False),
     "LF": (fcgi.reply(b"ok", "Status: 200 OK\nContent-Type: text/plain\n").replace(b"\r\n", b"\n", 0), 200, b"ok", True),
     "one byte a record": (fcgi.stdout(HEAD + "ok", 1) + fcgi.record(fcgi.STDOUT) + fcgi.end(), 200, b"ok", True),
     "no status": (fcgi.reply(b"ok"), 200, b"ok", True),
