@@ -1,6 +1,6 @@
 /* client.c: the cheapest load: many clients on one thread, closed loop or at a constant rate.
  *
- *   bench_client --port N --clients N [--kept 1] [--rate PER-SECOND] [--requests N] [--ms N] [--hold 1]
+ *   bench_client --port N --clients N [--kept 1] [--rate PER-SECOND] [--requests N] [--ms N] [--hold 1] [--path TARGET]
  *
  * peer_loadgen verifies every byte of a response, which takes more CPU than a proxy does; this one finds the
  * response's end and its status. Open loop (--rate): requests start by a timerfd at their intended time, and
@@ -40,7 +40,7 @@ static struct {
     uint64_t started, done, failed, connections, shed, active;
     uint32_t *sample; /* latencies, 10 ns */
     uint64_t samples;
-    const char *first_failure;
+    const char *first_failure, *path;
     struct sockaddr_in target;
     char request[256];
     size_t request_n;
@@ -285,6 +285,10 @@ static bool options(int argc, char **argv)
                  {"--hold", &load.hold}};
     for (int i = 1; i < argc; i += 2) {
         size_t k = 0;
+        if (strcmp(argv[i], "--path") == 0 && i + 1 < argc) {
+            load.path = argv[i + 1];
+            continue;
+        }
         while (k < sizeof(known) / sizeof(*known) && strcmp(argv[i], known[k].name) != 0)
             k++;
         if (k == sizeof(known) / sizeof(*known) || i + 1 == argc)
@@ -300,9 +304,9 @@ static void prepare(void)
     load.kept |= load.hold;
     load.target = bench_address(load.port);
     load.request_n = (size_t)snprintf(load.request, sizeof(load.request),
-                                      "GET /index.html?a=1 HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\n"
+                                      "GET %s HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\n"
                                       "Accept: */*\r\n%s\r\n",
-                                      load.kept ? "" : "Connection: close\r\n");
+                                      load.path ? load.path : "/index.html?a=1", load.kept ? "" : "Connection: close\r\n");
     load.client = calloc(load.clients, sizeof(*load.client));
     load.free = calloc(load.clients, sizeof(*load.free));
     load.waiting = calloc(WAITING, sizeof(*load.waiting));

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.peers import program  # noqa: E402
 from harness.process import Process  # noqa: E402
 from harness.proxy import BIN, free_port  # noqa: E402
+from harness.servers import PhpFpm  # noqa: E402
 import measure  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,13 +49,30 @@ class Origin(Process):
         return struct.unpack("QQ", self.map[:16])
 
 
+class Php(PhpFpm):
+    """php-fpm with a script that says as many bytes; one worker more than the pool, so that nobody waits for one."""
+
+    def __init__(self, folder, cpus, bytes, pool):
+        super().__init__(folder, children=pool + 1)
+        self.root = os.path.join(self.folder, "www")
+        os.makedirs(self.root)
+        with open(os.path.join(self.root, "index.php"), "w") as f:
+            f.write(f"<?php header('Content-Length: {bytes}'); header('Content-Type: text/plain'); echo '{'x' * bytes}';")
+        for pid in self.pids():
+            os.sched_setaffinity(pid, cpus)
+
+    def pids(self):
+        return [self.pid, *self.children()]
+
+
 class Proxy(Process):
-    """One running proxy. Options: workers, pool, kept, log (bool), callgrind (bool), tls (a file with certificate and key)."""
+    """One running proxy. Options: workers, pool, kept, log (bool), callgrind (bool), tls (a file with certificate and key),
+    php (bool: the origin is a Php)."""
     name = None
 
     def __init__(self, folder, cpus, origin, binary=None, workers=1, pool=64, kept=False, log=False, callgrind=False,
-                 tls=None):
-        self.tls = tls
+                 tls=None, php=False):
+        self.tls, self.variant = tls, "-php" if php else ""
         self.port, self.origin, self.binary = free_port(), origin, binary
         self.workers, self.pool, self.kept, self.logged, self.callgrind = workers, pool, kept, log, callgrind
         self.folder = os.path.join(folder, f"{self.name}-{self.port}")
@@ -72,7 +90,8 @@ class Proxy(Process):
             self.instructions = measure.Instructions(self.pid, self.profile)
 
     def common(self):
-        return dict(PORT=self.port, ORIGIN=self.origin.port, WORKERS=self.workers, POOL=self.pool, FOLDER=self.folder)
+        origin = dict(ORIGIN=self.origin.path, ROOT=self.origin.root) if self.variant else dict(ORIGIN=self.origin.port)
+        return dict(**origin, PORT=self.port, WORKERS=self.workers, POOL=self.pool, FOLDER=self.folder)
 
     def conf(self, name):
         return os.path.join(self.folder, name)
@@ -87,7 +106,7 @@ class Lastack(Proxy):
 
     def words(self):
         log = self.access if self.logged else "off"
-        conf = fill("lastack.yaml", self.conf("lastack.yaml"), ADMIN=free_port(), LOG=log, **self.common(),
+        conf = fill(f"lastack{self.variant}.yaml", self.conf("lastack.yaml"), ADMIN=free_port(), LOG=log, **self.common(),
                     TLS=f", tls: {{ certificates: [{self.tls}] }}" if self.tls else "")
         return [self.binary or BIN, "run", conf]
 
@@ -104,7 +123,7 @@ class Nginx(Proxy):
 
     def words(self):
         log = f"{self.access} combined buffer=32k flush=200ms" if self.logged else "off"
-        conf = fill("nginx.conf", self.conf("nginx.conf"), LOG=log, MASTER="off" if self.callgrind else "on", **self.common(),
+        conf = fill(f"nginx{self.variant}.conf", self.conf("nginx.conf"), LOG=log, MASTER="off" if self.callgrind else "on", **self.common(),
                     SSL=" ssl" if self.tls else "", TLS=NGINX_TLS.format(self.tls) if self.tls else "")
         return [self.binary, "-p", self.folder, "-c", conf]
 
@@ -114,7 +133,7 @@ class Haproxy(Proxy):
 
     def words(self):
         log, to = ("log global\n    option httplog", "log stdout format raw local0") if self.logged else ("", "")
-        conf = fill("haproxy.cfg", self.conf("haproxy.cfg"), LOG=log, LOG_TO=to, **self.common(),
+        conf = fill(f"haproxy{self.variant}.cfg", self.conf("haproxy.cfg"), LOG=log, LOG_TO=to, **self.common(),
                     TLS=f" ssl crt {self.tls} ssl-min-ver TLSv1.2 alpn http/1.1" if self.tls else "")
         return [self.binary, "-q", "-db", "-f", conf]
 
@@ -155,7 +174,7 @@ class Load:
     def words(self, proxy, **options):
         words = [program("bench_client"), "--port", proxy.port]
         for key, value in options.items():
-            words += [f"--{key}", int(value)]
+            words += [f"--{key}", value if isinstance(value, str) else int(value)]
         return pinned(self.cpus, words)
 
     def run(self, proxy, **options):

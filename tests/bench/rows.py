@@ -120,6 +120,45 @@ def instructions(bench):
         _instructions(bench, "instructions large", True, False, LARGE, max(bench.options.requests // 20, 10))
 
 
+def php(bench):
+    """php-fpm and a trivial script: CPU time of the proxy, of php-fpm, and of both"""
+    asks = dict(path="/index.php?a=1", clients=7)
+    for name, is_kept in (("short", False), ("kept", True)):
+        with bench.site(128, kept=is_kept, php=True, pool=7, only=REAL) as proxies:
+            found = {p.name: [] for p in proxies}
+            for p in proxies:
+                bench.load.run(p, kept=is_kept, ms=400, **asks)
+            for p in bench.rounds(proxies, 2 * bench.options.rounds):
+                a = [measure.cpu(pids)[0] for pids in (p.pids(), p.origin.pids())]
+                n = bench.load.run(p, kept=is_kept, ms=2 * bench.ms, **asks)["done"]
+                b = [measure.cpu(pids)[0] for pids in (p.pids(), p.origin.pids())]
+                found[p.name].append([(after - before) / n * 1e-3 for before, after in zip(a, b)])
+        for proxy, runs in found.items():
+            for part, of in (("the proxy", lambda r: r[0]), ("php-fpm", lambda r: r[1]), ("both", sum)):
+                bench.table.add(f"php {name}", f"cpu of {part}", "us per request", proxy, [of(r) for r in runs])
+
+
+def php_counts(bench):
+    """the same in counts: instructions in user space, and system calls of the proxy"""
+    asks = dict(path="/index.php?a=1", clients=7)
+    n = min(bench.options.requests, 2000)
+    for name, is_kept in (("short", False), ("kept", True)):
+        with bench.site(128, kept=is_kept, php=True, pool=7, only=REAL) as proxies:
+            for p in proxies:
+                bench.load.run(p, kept=is_kept, requests=WARM, **asks)
+                with measure.Syscalls(p.pids(), os.path.join(p.folder, "strace")) as calls:
+                    bench.load.run(p, kept=is_kept, requests=n, **asks)
+                bench.table.add(f"php {name}", "system calls", "per request", p.name, [sum(calls.calls.values()) / n])
+                shutil.copy(calls.file, os.path.join(bench.out, f"strace-php-{name}-{p.name}.txt"))
+        with bench.site(128, kept=is_kept, php=True, pool=7, callgrind=True, only=REAL) as proxies:
+            for p in proxies:
+                bench.load.run(p, kept=is_kept, requests=WARM, **asks)
+                p.instructions.take()
+                bench.load.run(p, kept=is_kept, requests=n, **asks)
+                bench.table.add(f"php {name}", "user", "instructions per request", p.name, [p.instructions.take() / n])
+                p.instructions.annotate(os.path.join(bench.out, f"callgrind-php-{name}-{p.name}.txt"), n)
+
+
 class _Through:
     """What a load is told of a proxy: its port, by way of a relay that speaks TLS for the client."""
 
@@ -259,5 +298,5 @@ def micro(bench):
         bench.table.add("micro", name, "instructions", "lastack", [(many - few) / 2000])
 
 
-ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, tls, syscalls, instructions, latency, idle, opened,
-                                scaling, slow, micro)} | caches.ROWS
+ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, php, php_counts, tls, syscalls, instructions, latency,
+                                idle, opened, scaling, slow, micro)} | caches.ROWS

@@ -78,7 +78,8 @@ class Bench:
         try:
             for name in self.options.peers:
                 if only is None or name in only:
-                    origin = proxies.Origin(self.work, self.load.cpus, bytes)
+                    origin = proxies.Php(self.work, self.load.cpus, bytes, options["pool"]) if options.get("php") else \
+                        proxies.Origin(self.work, self.load.cpus, bytes)
                     started.append(origin)
                     started.append(proxies.KINDS[name](self.work, self.cpus if everywhere else self.cpus[:1], origin,
                                                        binary=self.binary.get(name), **options))
