@@ -41,6 +41,8 @@ void la_fcgi_param(struct la_fcgi_params *w, struct la_slice name, struct la_sli
 /* The same by hand: the lengths, then exactly as many bytes. */
 void la_fcgi_param_open(struct la_fcgi_params *w, size_t name_n, size_t value_n);
 void la_fcgi_param_bytes(struct la_fcgi_params *w, const char *p, size_t n);
+/* The same in one piece: where name_n and then value_n bytes are to be written. NULL: not in the present record; then by hand. */
+char *la_fcgi_param_room(struct la_fcgi_params *w, size_t name_n, size_t value_n);
 /* Closes the open record. The stream of parameters goes on in further records until an empty one ends it. */
 void la_fcgi_params_close(struct la_fcgi_params *w);
 

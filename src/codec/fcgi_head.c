@@ -8,23 +8,36 @@
 #include "codec/http1_chars.h"
 #include "codec/http1_private.h"
 
+/* Bytes of a line, no LF among them. */
+static void note(struct la_cgi_gather *g, const char *p, size_t n)
+{
+    if (n == 0)
+        return;
+    /* "\r" alone leaves the line empty so far; anything else does not. */
+    g->line |= n > 1 || g->cr || *p != '\r';
+    g->cr = p[n - 1] == '\r';
+}
+
 size_t la_cgi_gather(struct la_cgi_gather *g, const char *p, size_t n, char *out, uint32_t *out_n, size_t cap)
 {
     size_t at = 0;
+    g->overflow = false;
     while (at < n && !g->done) {
-        char c = p[at];
-        size_t needs = c == '\n' && !g->cr ? 2 : 1;
-        g->overflow = cap - *out_n < needs;
-        if (g->overflow)
+        const char *lf = memchr(p + at, '\n', n - at);
+        size_t piece = (lf ? (size_t)(lf - p) : n) - at, fits = la_min64(piece, cap - *out_n);
+        memcpy(out + *out_n, p + at, fits);
+        note(g, p + at, fits);
+        *out_n += (uint32_t)fits;
+        at += fits;
+        g->overflow = fits < piece || (lf && cap - *out_n < (g->cr ? 1u : 2u));
+        if (g->overflow || lf == NULL)
             return at;
-        at++;
-        if (needs == 2)
+        if (!g->cr)
             out[(*out_n)++] = '\r';
-        out[(*out_n)++] = c;
-        g->done = c == '\n' && !g->line;
-        /* "\r" alone leaves the line empty so far; anything else does not. */
-        g->line = c == '\n' ? false : g->line || g->cr || c != '\r';
-        g->cr = c == '\r';
+        out[(*out_n)++] = '\n';
+        at++;
+        g->done = !g->line;
+        g->line = g->cr = false;
     }
     return at;
 }

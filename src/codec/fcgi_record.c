@@ -77,32 +77,52 @@ void la_fcgi_param_bytes(struct la_fcgi_params *w, const char *p, size_t n)
     }
 }
 
-static void length(struct la_fcgi_params *w, size_t n)
+static size_t length(char out[4], size_t n)
 {
-    char bytes[4] = {(char)n};
-    if (n >= 1u << 31) {
-        w->overflow = true;
-        return;
-    }
     if (n < 128) {
-        la_fcgi_param_bytes(w, bytes, 1);
-        return;
+        out[0] = (char)n;
+        return 1;
     }
-    bytes[0] = (char)(n >> 24 | 0x80);
-    bytes[1] = (char)(n >> 16);
-    bytes[2] = (char)(n >> 8);
-    bytes[3] = (char)n;
-    la_fcgi_param_bytes(w, bytes, 4);
+    out[0] = (char)(n >> 24 | 0x80);
+    out[1] = (char)(n >> 16);
+    out[2] = (char)(n >> 8);
+    out[3] = (char)n;
+    return 4;
 }
 
 void la_fcgi_param_open(struct la_fcgi_params *w, size_t name_n, size_t value_n)
 {
-    length(w, name_n);
-    length(w, value_n);
+    char bytes[8];
+    if (name_n >= 1u << 31 || value_n >= 1u << 31) {
+        w->overflow = true;
+        return;
+    }
+    size_t n = length(bytes, name_n);
+    n += length(bytes + n, value_n);
+    la_fcgi_param_bytes(w, bytes, n);
+}
+
+char *la_fcgi_param_room(struct la_fcgi_params *w, size_t name_n, size_t value_n)
+{
+    size_t most = 8 + name_n + value_n;
+    if (w->record == SIZE_MAX || w->overflow || name_n >= 1u << 31 || value_n >= 1u << 31 || most > w->cap - w->n ||
+        most > LA_FCGI_RECORD_MOST - content(w))
+        return NULL;
+    char *at = w->p + w->n;
+    at += length(at, name_n);
+    at += length(at, value_n);
+    w->n = (size_t)(at - w->p) + name_n + value_n;
+    return at;
 }
 
 void la_fcgi_param(struct la_fcgi_params *w, struct la_slice name, struct la_slice value)
 {
+    char *at = la_fcgi_param_room(w, name.n, value.n);
+    if (at) {
+        memcpy(at, name.p, name.n);
+        memcpy(at + name.n, value.p, value.n);
+        return;
+    }
     la_fcgi_param_open(w, name.n, value.n);
     la_fcgi_param_bytes(w, name.p, name.n);
     la_fcgi_param_bytes(w, value.p, value.n);

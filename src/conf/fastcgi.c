@@ -37,7 +37,7 @@ enum la_variable la_variable_find(struct la_slice text, size_t *n, struct la_sli
         return LA_VARIABLE_HTTP;
     }
     for (size_t i = 0; i < la_count(variable_names); i++)
-        if (la_slice_eq(name, la_slice_str(variable_names[i])))
+        if (name.n && *variable_names[i] == *name.p && la_slice_eq(name, la_slice_str(variable_names[i])))
             return (enum la_variable)i;
     return LA_VARIABLE_NONE;
 }

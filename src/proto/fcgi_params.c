@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#define FIELDS_MOST (LA_HTTP_MAX_HEADERS + LA_EXTRA_MAX + 1)
+
 struct field {
     struct la_slice name, value;
 };
@@ -30,17 +32,28 @@ static bool is_clean(struct la_slice name)
     return true;
 }
 
-/* The i-th field, head first, then the extra ones. False: it is not told. */
-static bool field_at(const struct la_fields *f, size_t i, struct field *out)
+/* All fields that are told, in order. */
+static size_t told(const struct la_fields *f, struct field out[FIELDS_MOST])
 {
-    size_t heads = f->head ? f->head->headers : 0;
-    if (i < heads) {
+    size_t n = 0, heads = f->head ? f->head->headers : 0;
+    for (size_t i = 0; i < heads; i++) {
         const struct la_http_header *h = &f->head->header[i];
-        *out = (struct field){la_http_name(f->head, i), la_http_value(f->head, i)};
-        return !h->hop && !is_special(h->field) && !la_fields_dropped(f, i) && is_clean(out->name);
+        out[n] = (struct field){la_http_name(f->head, i), la_http_value(f->head, i)};
+        n += !h->hop && !is_special(h->field) && !la_fields_dropped(f, i) && is_clean(out[n].name);
     }
-    *out = (struct field){f->extra[i - heads].name, f->extra[i - heads].value};
-    return is_clean(out->name) && !la_slice_ieq(out->name, LA_SLICE("content-type"));
+    for (size_t i = 0; i < f->extras; i++) {
+        out[n] = (struct field){f->extra[i].name, f->extra[i].value};
+        n += is_clean(out[n].name) && !la_slice_ieq(out[n].name, LA_SLICE("content-type"));
+    }
+    return n;
+}
+
+static void to_variable(char *out, struct la_slice name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        out[i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+    }
 }
 
 static void write_name(struct la_fcgi_params *w, struct la_slice name)
@@ -49,37 +62,48 @@ static void write_name(struct la_fcgi_params *w, struct la_slice name)
     la_fcgi_param_bytes(w, "HTTP_", 5);
     while (name.n) {
         size_t n = la_min64(name.n, sizeof piece);
-        for (size_t i = 0; i < n; i++) {
-            char c = name.p[i];
-            piece[i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
-        }
+        to_variable(piece, la_slice(name.p, n));
         la_fcgi_param_bytes(w, piece, n);
         name = la_slice(name.p + n, name.n - n);
     }
 }
 
-/* Field i and all later ones of its name. An earlier one of that name has written it already. */
-static void write_field(struct la_fcgi_params *w, const struct la_fields *f, size_t i, size_t all)
+static bool same(struct la_slice a, struct la_slice b)
 {
-    struct field first, other;
-    if (!field_at(f, i, &first))
+    return a.n == b.n && (*a.p | 0x20) == (*b.p | 0x20) && la_slice_ieq(a, b);
+}
+
+/* It comes once, and there is room in one piece. */
+static bool write_plain(struct la_fcgi_params *w, const struct field *f)
+{
+    char *at = la_fcgi_param_room(w, 5 + f->name.n, f->value.n);
+    if (at == NULL)
+        return false;
+    memcpy(at, "HTTP_", 5);
+    to_variable(at + 5, f->name);
+    memcpy(at + 5 + f->name.n, f->value.p, f->value.n);
+    return true;
+}
+
+/* The first of n fields and all later ones of its name, whose names are then taken away. */
+static void write_field(struct la_fcgi_params *w, struct field *f, size_t n)
+{
+    const char *between = la_slice_ieq(f->name, LA_SLICE("cookie")) ? "; " : ", ";
+    size_t total = f->value.n;
+    for (size_t k = 1; k < n; k++)
+        if (f[k].name.n && same(f[k].name, f->name))
+            total += 2 + f[k].value.n;
+    if (total == f->value.n && write_plain(w, f))
         return;
-    for (size_t k = 0; k < i; k++)
-        if (field_at(f, k, &other) && la_slice_ieq(other.name, first.name))
-            return;
-    const char *between = la_slice_ieq(first.name, LA_SLICE("cookie")) ? "; " : ", ";
-    size_t total = first.value.n;
-    for (size_t k = i + 1; k < all; k++)
-        if (field_at(f, k, &other) && la_slice_ieq(other.name, first.name))
-            total += 2 + other.value.n;
-    la_fcgi_param_open(w, 5 + first.name.n, total);
-    write_name(w, first.name);
-    la_fcgi_param_bytes(w, first.value.p, first.value.n);
-    for (size_t k = i + 1; k < all; k++) {
-        if (!field_at(f, k, &other) || !la_slice_ieq(other.name, first.name))
+    la_fcgi_param_open(w, 5 + f->name.n, total);
+    write_name(w, f->name);
+    la_fcgi_param_bytes(w, f->value.p, f->value.n);
+    for (size_t k = 1; k < n; k++) {
+        if (f[k].name.n == 0 || !same(f[k].name, f->name))
             continue;
         la_fcgi_param_bytes(w, between, 2);
-        la_fcgi_param_bytes(w, other.value.p, other.value.n);
+        la_fcgi_param_bytes(w, f[k].value.p, f[k].value.n);
+        f[k].name.n = 0;
     }
 }
 
@@ -105,9 +129,11 @@ static void write_all(struct la_fcgi_params *w, const struct la_request *r)
         la_fcgi_param(w, LA_SLICE("CONTENT_LENGTH"), la_slice(digits, (size_t)digits_n));
     if (r->host.n)
         la_fcgi_param(w, LA_SLICE("HTTP_HOST"), r->host);
-    size_t all = (r->fields.head ? r->fields.head->headers : 0) + r->fields.extras;
+    struct field field[FIELDS_MOST];
+    size_t all = told(&r->fields, field);
     for (size_t i = 0; i < all; i++)
-        write_field(w, &r->fields, i, all);
+        if (field[i].name.n)
+            write_field(w, field + i, all - i);
     la_fcgi_params_close(w);
 }
 

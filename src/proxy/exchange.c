@@ -330,7 +330,8 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
                                                 .file_bytes = x->conf->buffer.response_file_bytes};
     x->turn.read_max = la_min64(x->conf->buffer.request_bytes, LA_SCRATCH_BYTES);
     if (x->conf->fastcgi.root) {
-        enum la_err e = la_site_find(&x->conf->fastcgi, head->target, x->proxy->site);
+        enum la_err e = la_site_find(&x->conf->fastcgi, head->target, la_loop_now_ns(x->proxy->env.loop),
+                                     x->proxy->site);
         if (e != LA_OK || x->proxy->site->kind != LA_SITE_SCRIPT)
             return e;
         if ((x->conf->fastcgi.internals || x->conf->fastcgi.sendfiles) &&

@@ -7,7 +7,6 @@
 #include "lastack/sock.h"
 #include "script.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 static struct la_slice take(struct la_script *s, size_t n)
@@ -39,17 +38,22 @@ static struct la_slice bare_host(struct la_slice host)
     return la_slice(host.p, (size_t)(end - host.p) + (*end == ']'));
 }
 
-/* The address the client came to. Asked of the socket only where the listener's own does not say. */
-static void local_address(const struct la_exchange *x, struct la_addr *out)
+/* The address the client came to. Asked of the socket only where the listener's own does not say, and once. */
+static void local_address(struct la_script *s, struct la_addr *out)
 {
+    const struct la_exchange *x = s->x;
     const struct la_conf_listen *l = x->door->conf;
     static const struct in6_addr any;
-    *out = l->address;
+    *out = s->local_known ? s->local : l->address;
+    if (s->local_known)
+        return;
     bool wildcard = la_addr_family(out) == AF_INET    ? out->u.in.sin_addr.s_addr == 0
                     : la_addr_family(out) == AF_INET6 ? memcmp(&out->u.in6.sin6_addr, &any, sizeof any) == 0
                                                       : false;
     if (wildcard)
         la_sock_local(la_stream_fd(&x->turn.client->stream), out);
+    s->local = *out;
+    s->local_known = true;
 }
 
 static struct la_slice text_of(struct la_script *s, const struct la_addr *a)
@@ -62,9 +66,13 @@ static struct la_slice text_of(struct la_script *s, const struct la_addr *a)
 static struct la_slice port_of(struct la_script *s, const struct la_addr *a)
 {
     char text[8];
+    size_t at = sizeof text;
     bool ip = la_addr_family(a) == AF_INET || la_addr_family(a) == AF_INET6;
-    int n = ip ? snprintf(text, sizeof text, "%u", la_addr_port(a)) : 0;
-    return joined(s, la_slice(text, (size_t)n), LA_SLICE(""));
+    unsigned port = ip ? la_addr_port(a) : 0;
+    do
+        text[--at] = (char)('0' + port % 10);
+    while ((port /= 10) > 0);
+    return ip ? joined(s, la_slice(text + at, sizeof text - at), LA_SLICE("")) : LA_SLICE("");
 }
 
 static struct la_slice script_root(const struct la_conf_fastcgi *f)
@@ -105,8 +113,8 @@ static struct la_slice variable(struct la_script *s, enum la_variable v, struct 
     case LA_VARIABLE_PATH_INFO: return hit->path_info;
     case LA_VARIABLE_REMOTE_ADDR: return text_of(s, &s->x->peer);
     case LA_VARIABLE_REMOTE_PORT: return port_of(s, &s->x->peer);
-    case LA_VARIABLE_SERVER_ADDR: local_address(s->x, &local); return text_of(s, &local);
-    case LA_VARIABLE_SERVER_PORT: local_address(s->x, &local); return port_of(s, &local);
+    case LA_VARIABLE_SERVER_ADDR: local_address(s, &local); return text_of(s, &local);
+    case LA_VARIABLE_SERVER_PORT: local_address(s, &local); return port_of(s, &local);
     case LA_VARIABLE_SERVER_NAME:
     case LA_VARIABLE_HOST: return bare_host(s->x->host);
     case LA_VARIABLE_SCHEME: return la_request_scheme(s->x);
@@ -165,18 +173,32 @@ static void put(struct la_script *s, struct la_slice name, struct la_slice value
 /* nginx's fastcgi.conf. PATH_INFO is told only when there is one: an empty one would make php guess
  * (CVE-2019-11043). */
 static const struct usual {
-    const char *name, *value;
+    const char *name;
+    size_t name_n;
+    enum la_variable value;
+    const char *literal; /* instead of a variable */
     bool if_not_empty;
 } usuals[] = {
-    {"SCRIPT_NAME", "$fastcgi_script_name", false}, {"PATH_INFO", "$fastcgi_path_info", true},
-    {"QUERY_STRING", "$query_string", false},       {"REQUEST_METHOD", "$request_method", false},
-    {"REQUEST_URI", "$request_uri", false},         {"DOCUMENT_URI", "$document_uri", false},
-    {"DOCUMENT_ROOT", "$document_root", false},     {"SERVER_PROTOCOL", "$server_protocol", false},
-    {"REQUEST_SCHEME", "$scheme", false},           {"HTTPS", "$https", true},
-    {"GATEWAY_INTERFACE", "CGI/1.1", false},        {"SERVER_SOFTWARE", "lastack", false},
-    {"REMOTE_ADDR", "$remote_addr", false},         {"REMOTE_PORT", "$remote_port", false},
-    {"SERVER_ADDR", "$server_addr", false},         {"SERVER_PORT", "$server_port", false},
-    {"SERVER_NAME", "$server_name", false},         {"REDIRECT_STATUS", "200", false},
+#define NAME(text) (text), sizeof(text) - 1
+    {NAME("SCRIPT_NAME"), LA_VARIABLE_SCRIPT_NAME, NULL, false},
+    {NAME("PATH_INFO"), LA_VARIABLE_PATH_INFO, NULL, true},
+    {NAME("QUERY_STRING"), LA_VARIABLE_QUERY_STRING, NULL, false},
+    {NAME("REQUEST_METHOD"), LA_VARIABLE_METHOD, NULL, false},
+    {NAME("REQUEST_URI"), LA_VARIABLE_REQUEST_URI, NULL, false},
+    {NAME("DOCUMENT_URI"), LA_VARIABLE_DOCUMENT_URI, NULL, false},
+    {NAME("DOCUMENT_ROOT"), LA_VARIABLE_DOCUMENT_ROOT, NULL, false},
+    {NAME("SERVER_PROTOCOL"), LA_VARIABLE_PROTOCOL, NULL, false},
+    {NAME("REQUEST_SCHEME"), LA_VARIABLE_SCHEME, NULL, false},
+    {NAME("HTTPS"), LA_VARIABLE_HTTPS, NULL, true},
+    {NAME("GATEWAY_INTERFACE"), LA_VARIABLE_NONE, "CGI/1.1", false},
+    {NAME("SERVER_SOFTWARE"), LA_VARIABLE_NONE, "lastack", false},
+    {NAME("REMOTE_ADDR"), LA_VARIABLE_REMOTE_ADDR, NULL, false},
+    {NAME("REMOTE_PORT"), LA_VARIABLE_REMOTE_PORT, NULL, false},
+    {NAME("SERVER_ADDR"), LA_VARIABLE_SERVER_ADDR, NULL, false},
+    {NAME("SERVER_PORT"), LA_VARIABLE_SERVER_PORT, NULL, false},
+    {NAME("SERVER_NAME"), LA_VARIABLE_SERVER_NAME, NULL, false},
+    {NAME("REDIRECT_STATUS"), LA_VARIABLE_NONE, "200", false},
+#undef NAME
 };
 
 enum la_err la_script_params(struct la_script *s, struct la_request *r)
@@ -184,15 +206,16 @@ enum la_err la_script_params(struct la_script *s, struct la_request *r)
     const struct la_conf_fastcgi *f = &s->x->conf->fastcgi;
     s->used = 0;
     s->params = 0;
-    s->overflow = false;
+    s->overflow = s->local_known = false;
     if (!configured(f, LA_SLICE("SCRIPT_FILENAME")))
         put(s, LA_SLICE("SCRIPT_FILENAME"), joined(s, script_root(f), s->hit->script));
     for (size_t i = 0; i < la_count(usuals); i++) {
-        struct la_slice name = la_slice_str(usuals[i].name);
-        if (configured(f, name))
+        const struct usual *u = &usuals[i];
+        struct la_slice name = la_slice(u->name, u->name_n);
+        if (f->params && configured(f, name))
             continue;
-        struct la_slice value = expanded(s, usuals[i].value);
-        if (value.n || !usuals[i].if_not_empty)
+        struct la_slice value = u->literal ? la_slice_str(u->literal) : variable(s, u->value, la_slice(NULL, 0));
+        if (value.n || !u->if_not_empty)
             put(s, name, value);
     }
     for (size_t i = 0; i < f->params; i++)

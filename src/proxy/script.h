@@ -12,7 +12,8 @@ struct la_script {
     const struct la_http_head *head;
     const struct la_site_hit *hit;
     unsigned params;
-    bool overflow;
+    bool overflow, local_known;
+    struct la_addr local; /* the address the client came to */
     size_t used;
     struct la_extra param[128];
     char room[32 * 1024];

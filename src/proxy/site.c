@@ -183,6 +183,21 @@ static void take_script(struct la_site_hit *hit, size_t script_n)
     hit->path_info = la_slice(hit->uri.p + script_n, hit->uri.n - script_n);
 }
 
+/* The first n bytes of what was found. */
+static bool script_is_there(const struct la_conf_fastcgi *f, struct la_site_hit *hit, size_t n)
+{
+    char *p = hit->found, c = p[n];
+    struct la_slice path = la_slice(p, n);
+    if (!f->files || la_seen_has(&hit->seen, la_slice_str(f->root), path, hit->now_ns))
+        return true;
+    p[n] = '\0';
+    bool there = is_there(f, p, S_IFREG);
+    p[n] = c;
+    if (there)
+        la_seen_note(&hit->seen, la_slice_str(f->root), path, hit->now_ns);
+    return there;
+}
+
 /* hit->uri: its shortest prefix that is a script. */
 static bool split(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
@@ -190,11 +205,7 @@ static bool split(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
     for (size_t i = 1; i <= hit->uri.n; i++) {
         if ((i < hit->uri.n && p[i] != '/') || !is_script(f, la_slice(p, i), false))
             continue;
-        char c = p[i];
-        p[i] = '\0';
-        bool there = !f->files || is_there(f, p, S_IFREG);
-        p[i] = c;
-        if (there) {
+        if (script_is_there(f, hit, i)) {
             take_script(hit, i);
             return true;
         }
@@ -324,9 +335,11 @@ static bool names_are_clean(const struct la_conf_fastcgi *f, struct la_site_hit 
     return split(f, hit) && hit->script.n < hit->control;
 }
 
-enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit)
+enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, uint64_t now_ns,
+                         struct la_site_hit *hit)
 {
     hit->kind = LA_SITE_NONE;
+    hit->now_ns = now_ns;
     hit->fd = -1;
     enum la_err e = la_site_decode(target, hit);
     if (e == LA_OK && !names_are_clean(f, hit))

@@ -4,6 +4,7 @@
 #define LASTACK_PROXY_SITE_H
 
 #include "lastack/proxy.h"
+#include "seen.h"
 
 #define LA_SITE_PATH 4096 /* a decoded path, and one that was made of it */
 
@@ -20,13 +21,16 @@ struct la_site_hit {
     struct la_slice args; /* query for the script */
     struct la_slice uri;  /* what was found: script and path info, or the file */
     struct la_slice script, path_info;
+    uint64_t now_ns;
     size_t control; /* where path has its first control character; SIZE_MAX: nowhere */
     int fd; /* FILE: open, the caller's */
+    struct la_seen seen; /* from one request to the next */
     char decoded[LA_SITE_PATH], found[LA_SITE_PATH], query[2 * LA_SITE_PATH];
 };
 
 /* Looks up what a target is. LA_OK, or what is to be answered. */
-enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, struct la_site_hit *hit);
+enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, uint64_t now_ns,
+                         struct la_site_hit *hit);
 /* hit->path: the target's path, normalized, decoded, slashes merged; without NUL. hit->control says of others. */
 enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit);
 /* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
