@@ -58,6 +58,7 @@ struct la_call {
     bool upgrade;       /* asked for one */
     uint64_t body_length; /* LA_BODY_LENGTH; with needs_length always */
     uint64_t send_ms, response_ms;
+    bool last_try;      /* it will not be sent again: a worker that is busy is waited for */
     /* how it goes; zeroed by begin */
     uint8_t entered;
     bool goodbye;       /* this request is marked */

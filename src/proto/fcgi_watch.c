@@ -59,7 +59,7 @@ enum la_fcgi_seen la_fcgi_look(struct la_call *c, uint64_t *again_ms)
         return LA_FCGI_STARVES;
     }
     la_conn_fed(c->conn, &c->fcgi.starving);
-    if (c->conn->fresh || peer.unread < c->bytes_sent || !la_http_method_idempotent(c->method))
+    if (c->conn->fresh || c->last_try || peer.unread < c->bytes_sent || !la_http_method_idempotent(c->method))
         return LA_FCGI_AT_WORK;
     const struct la_outlet *o = c->conn->outlet;
     la_log_limited(

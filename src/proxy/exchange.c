@@ -228,6 +228,7 @@ static void start_call(struct la_exchange *x, struct la_conn *c)
     x->conn_reuse = c->item.requests - 1;
     x->pair = c->pair;
     x->call.read_max = la_turn_room(&x->turn);
+    x->call.last_try = x->retries >= x->conf->retry_max || (x->call.body != LA_BODY_NONE && !x->held);
     la_call_begin(&x->call, c);
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness import fcgi
 from harness.raw import Client, Crowd, Gone, chunks, get, request
-from harness.wait import scale, until
+from harness.wait import holds, scale, until
 
 OK = fcgi.reply(b"ok", "Status: 200 OK\r\nContent-Type: text/plain\r\n")
 
@@ -313,6 +313,28 @@ def test_a_worker_that_is_busy_after_its_answer(run):
     go.set()
     assert crowd.results() == [b"POST"]
     assert [r.params["REQUEST_URI"] for r in server.requests].count("/post") == 1, "a POST was run twice"
+
+
+def test_all_workers_are_busy_after_their_answers(run):
+    """There is nowhere to go: a safe request that was taken elsewhere once waits there, it does not fail."""
+    go, both = threading.Event(), threading.Barrier(2)
+
+    def handler(server, connection):
+        while (r := connection.request()) is not None:
+            server.requests.append(r)
+            if r.params["QUERY_STRING"] == "finish":
+                both.wait(10)
+            connection.send(fcgi.reply(r.params["REQUEST_METHOD"]))
+            if r.params["QUERY_STRING"] == "finish":
+                go.wait(30)
+    server, proxy, port = app(run, handler=handler, pool={"max": 2}, workers=1)
+    assert [r.status for r in Crowd(2, lambda n: get(port, "/?finish")).results()] == [200, 200]
+    crowd = Crowd(1, lambda n: get(port).body)
+    until(lambda: proxy.metrics().sum("lastack_connections_closed_total", by="proxy", reason="worker_busy") == 1, 10, "the first close")
+    holds(lambda: proxy.metrics().sum("lastack_errors_total") == 0, 0.7, "no error")
+    go.set()
+    assert crowd.results() == [b"GET"]
+    assert proxy.metrics().sum("lastack_connections_closed_total", by="proxy", reason="worker_busy") == 1
 
 
 def test_a_full_backlog_is_waited_for(run):
