@@ -150,6 +150,7 @@ struct la_upstream_stats {
 struct la_app_status {
     _Atomic uint64_t sampled_ns; /* 0: never */
     _Atomic int64_t active, idle, total, listen_queue, max_listen_queue;
+    _Atomic bool fixed; /* total will not grow */
     _Atomic uint64_t accepted, max_children_reached, slow;
 };
 

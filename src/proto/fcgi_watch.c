@@ -5,8 +5,8 @@
  * are more connections than workers: one that nobody accepts starves, and idle ones give way to it (starving.c). It is
  * not taken elsewhere: where all workers have much to do that would only give them more.
  *
- * On a Unix socket the kernel tells both. On TCP it tells neither; there, php-fpm's own count of workers does for the second,
- * where its status page is asked. */
+ * On a Unix socket the kernel tells both. On TCP it tells neither; there, php-fpm's own count of its workers does for the
+ * second, where its status page is asked and the count is fixed (pm = static). */
 #include "fcgi.h"
 
 #include "lastack/diag.h"
@@ -20,10 +20,10 @@ static bool is_unix(const struct la_call *c)
     return la_addr_family(&c->conn->outlet->pool.server->addr) == AF_UNIX;
 }
 
-/* Does php-fpm have fewer workers than we have connections, as far as it has said? */
+/* Has php-fpm fewer workers than we have connections, as far as it has said? */
 static bool too_many(const struct la_server *s)
 {
-    return atomic_load(&s->app.sampled_ns) != 0 && atomic_load(&s->used) > atomic_load(&s->app.total);
+    return atomic_load(&s->app.fixed) && atomic_load(&s->used) > atomic_load(&s->app.total);
 }
 
 uint64_t la_fcgi_watch_ms(const struct la_call *c)

@@ -197,6 +197,7 @@ static void take_sample(struct checker *k)
     atomic_store(&app->active, s.active);
     atomic_store(&app->idle, s.idle);
     atomic_store(&app->total, s.total);
+    atomic_store(&app->fixed, s.is_static);
     atomic_store(&app->listen_queue, s.listen_queue);
     atomic_store(&app->max_listen_queue, s.max_listen_queue);
     atomic_store(&app->accepted, (uint64_t)s.accepted);

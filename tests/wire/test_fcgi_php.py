@@ -104,8 +104,8 @@ def test_what_others_do_with_the_same(run, which):
     queue, and a cap that it oversteps by one now and then. What happens is printed."""
     fpm = run.own(servers.PhpFpm(run.directory, port=free_port()))
     proxy = in_front(run, which, fpm, site(run, index=SLEEP))
-    load = run.load(proxy.port, clients=CLIENTS, requests=REQUESTS, duration_ms=scale(2500, 240000), path="/index.php?t={token}",
-                    no_token=True, timeout_ms=20000, grace_ms=scale(1500, 20000))
+    load = run.load(proxy.port, clients=CLIENTS, requests=REQUESTS, duration_ms=scale(1500, 240000), path="/index.php?t={token}",
+                    no_token=True, timeout_ms=20000, grace_ms=scale(1000, 20000))
     most = most_during(load, fpm)
     result = load.result()
     proxy.close()  # what it holds of php-fpm, the question about its state would wait for
@@ -162,11 +162,14 @@ def test_a_short_backlog_and_many_clients(run):
     assert twin["status_5xx"] > 0 and "11: Resource temporarily unavailable" in nginx.errors(), "this load shows nothing"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_pool_that_is_larger_than_fpm(run, method):
+@pytest.mark.parametrize("method, tcp", [("GET", False), ("POST", False), ("POST", True)], ids=["unix-GET", "unix-POST", "tcp-POST"])
+def test_a_pool_that_is_larger_than_fpm(run, method, tcp):
     """Two children, eight places: idle connections would hold both children for ever, and what the others carry would never be accepted.
-    They give way, nothing is run twice, and it is said what is wrong."""
-    fpm, proxy, port, root = php(run, {"count": COUNT}, fpm={"children": 2}, pool={"max": 8})
+    They give way, nothing is run twice, and it is said what is wrong. On TCP that takes php-fpm's own count of its children."""
+    fpm, proxy, port, root = php(run, {"count": COUNT}, fpm={"children": 2, "port": free_port() if tcp else None}, pool={"max": 8},
+                                 fastcgi={"status_path": "/fpm-status"} if tcp else None)
+    if tcp:
+        until(lambda: proxy.metrics().sum("lastack_fpm_processes") == 2, 10, "php-fpm's count")
     load = run.load(port, clients=8, requests=scale(60, 1000), method=method, body=10 if method == "POST" else 0,
                     path="/count.php?t={token}", no_token=True, timeout_ms=5000)
     result = clean(load.result())
