@@ -408,8 +408,8 @@ static bool start_workers(struct process *p)
 
 static void finish(struct process *p)
 {
-    for (unsigned i = 0; i < p->workers && p->worker; i++)
-        pthread_join(p->worker[i].thread, NULL);
+    if (p->worker)
+        la_workers_join(p);
     /* What workers have sent each other last: its receivers are gone, places and references go back. */
     bool any = true;
     while (any) {

@@ -105,6 +105,7 @@ void la_worker_fini(struct worker *w);
 void la_workers_apply(struct process *p);
 void la_workers_drain(struct process *p, bool at_once);
 void la_workers_reopen_log(struct process *p);
+void la_workers_join(struct process *p); /* ends their threads */
 void la_workers_dump(struct la_admin_state *s, void (*done)(void *arg, struct la_text *json), void *arg);
 
 /* plan.c: the shared objects of a configuration */

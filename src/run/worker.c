@@ -61,10 +61,18 @@ void la_workers_apply(struct process *p)
 
 struct order_note {
     struct la_note note;
-    enum { DRAIN, STOP, REOPEN } order;
+    enum { DRAIN, STOP, REOPEN, LEAVE } order;
 };
 
-/* Nothing is under way: idle connections are closed, the loop ends. */
+static void on_done(struct la_note *note)
+{
+    struct process *p = note->to;
+    free(note);
+    la_process_worker_done(p);
+}
+
+/* Nothing is under way: idle connections are closed. The loop goes on until all workers are done: they may still be
+ * asked what they do. */
 static void finish(struct worker *w)
 {
     if (w->finished)
@@ -75,7 +83,10 @@ static void finish(struct worker *w)
     la_checks_free(&w->checks);
     la_gates_drain(w);
     la_proxy_close(&w->proxy);
-    la_loop_stop(w->loop);
+    struct la_note *n = la_xcalloc(1, sizeof *n);
+    n->deliver = on_done;
+    n->to = w->process;
+    la_loop_post(w->process->loop, &n->mail);
 }
 
 /* Counts connections that are still said goodbye to. */
@@ -129,6 +140,7 @@ static void on_order(struct la_note *note)
     case DRAIN: drain(w); break;
     case STOP: finish(w); break;
     case REOPEN: la_access_log_flush(w->proxy.log); break;
+    case LEAVE: la_loop_stop(w->loop); break;
     }
     free(n);
 }
@@ -147,6 +159,13 @@ static void order(struct process *p, int what)
 void la_workers_drain(struct process *p, bool at_once)
 {
     order(p, at_once ? STOP : DRAIN);
+}
+
+void la_workers_join(struct process *p)
+{
+    order(p, LEAVE);
+    for (unsigned i = 0; i < p->workers; i++)
+        pthread_join(p->worker[i].thread, NULL);
 }
 
 void la_workers_reopen_log(struct process *p)
@@ -233,21 +252,10 @@ void la_worker_init(struct worker *w, struct process *p, unsigned index)
         w->checks = la_checks_new(&w->proxy.env, w->proxy.upstreams);
 }
 
-static void on_done(struct la_note *note)
-{
-    struct process *p = note->to;
-    free(note);
-    la_process_worker_done(p);
-}
-
 static void *thread_main(void *arg)
 {
     struct worker *w = arg;
     la_loop_run(w->loop);
-    struct la_note *n = la_xcalloc(1, sizeof *n);
-    n->deliver = on_done;
-    n->to = w->process;
-    la_loop_post(w->process->loop, &n->mail);
     return NULL;
 }
 
