@@ -20,5 +20,7 @@ enum la_fcgi_seen {
 /* How long to wait for the first byte before looking; 0: nothing would be seen. */
 uint64_t la_fcgi_watch_ms(const struct la_call *c);
 enum la_fcgi_seen la_fcgi_look(struct la_call *c, uint64_t *again_ms);
+/* Bytes came while the other side has read nothing of the request: they are no answer to it. Costs system calls. */
+bool la_fcgi_unasked(const struct la_call *c);
 
 #endif

@@ -328,6 +328,10 @@ static bool take_bytes(struct la_call *c, size_t n)
     const char *p = c->env->scratch;
     struct la_slice run = {0};
     if (!c->got_bytes) {
+        if (la_conn_in_doubt(c->conn) && la_fcgi_unasked(c)) {
+            fail(c, LA_RESPONSE_UNASKED, LA_CLOSE_UNEXPECTED_BYTES, false);
+            return false;
+        }
         c->got_bytes = true;
         c->first_byte_ns = la_loop_now_ns(c->env->loop);
         heard(c);

@@ -69,3 +69,13 @@ enum la_fcgi_seen la_fcgi_look(struct la_call *c, uint64_t *again_ms)
         o->pool.server->label, o->branch->shared->name);
     return LA_FCGI_BUSY;
 }
+
+bool la_fcgi_unasked(const struct la_call *c)
+{
+    struct la_diag_peer peer;
+    if (c->bytes_sent == 0)
+        return false;
+    if (!is_unix(c))
+        return la_stream_unheard(&c->conn->stream) >= c->bytes_sent;
+    return la_diag_unix_peer(la_stream_fd(&c->conn->stream), &peer) && peer.accepted && peer.unread >= c->bytes_sent;
+}

@@ -355,6 +355,8 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
         atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
     }
     c->fresh = false;
+    if (cause == LA_CLOSE_UNEXPECTED_BYTES) /* such a server has trust to earn again */
+        atomic_store_explicit(&o->pool.server->quiet, 0, memory_order_relaxed);
     if (v == LA_REUSE && c->item.goodbye) {
         v = LA_BACKEND_ENDS;
         cause = LA_CLOSE_GOODBYE;
