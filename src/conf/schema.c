@@ -114,7 +114,7 @@ static const struct la_key listen_memcached_keys[] = {
     {"prefix", LA_T_TEXT, L(memcached.prefix), .parse = la_parse_key_prefix,
      .form = "1 to 100 printable characters without a space", .example = "\"site-a:\"",
      .doc = "goes before each key of this listener's clients, who never see it"},
-    {"flush_all", LA_T_ENUM, L(memcached.flush_all_allowed), .names = permissions, .def = "deny",
+    {"flush_all", LA_T_ENUM, L(memcached.flush_all_allowed), .names = permissions, .def = "allow",
      .doc = "may clients of this listener empty the servers, for everybody?"},
 };
 static const struct la_object listen_memcached_object = {"memcached", KEYS(listen_memcached_keys), .pos = -1};

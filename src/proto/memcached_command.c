@@ -374,7 +374,7 @@ static void to_all(struct la_mcommand *m, const struct la_memc_request *r)
 static void deny_flush(struct la_mcommand *m)
 {
     m->local = "CLIENT_ERROR flush_all not allowed\r\n"; /* as memcached -F says it */
-    la_log_limited(LA_LOG_NOTICE, 10000, "listener %s: flush_all of a client denied (memcached.flush_all: allow)",
+    la_log_limited(LA_LOG_NOTICE, 10000, "listener %s: flush_all of a client denied (memcached.flush_all: deny)",
                    m->front->name);
 }
 

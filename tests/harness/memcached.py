@@ -217,15 +217,14 @@ def start(run, count=1, **options):
 
 
 def front(run, servers, memcached=None, listener=None, pool=None, upstreams=None, top=None, **upstream):
-    """A proxy with one memcached listener, where flush_all is allowed; (proxy, port). Keywords are the upstream's keys."""
+    """A proxy with one memcached listener; (proxy, port). Keywords are the upstream's keys."""
     port = free_port()
     cache = {"protocol": "memcached", "servers": [s if isinstance(s, (str, dict)) else s.text for s in servers], **upstream}
     if memcached:
         cache["memcached"] = memcached
     if pool:
         cache["pool"] = pool
-    listen = [{"name": "mc", "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": "cache",
-               "memcached": {"flush_all": "allow"}, **(listener or {})}]
+    listen = [{"name": "mc", "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": "cache", **(listener or {})}]
     conf = proxy.config({"cache": cache, **(upstreams or {})}, listen, **(top or {}))
     return run.proxy(conf), port
 

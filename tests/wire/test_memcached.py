@@ -130,15 +130,15 @@ def test_flush_and_verbosity_reach_all(run):
     assert all(s.stat("cmd_flush") == 1 for s in servers)
 
 
-def test_flush_is_denied_by_default(run):
+def test_flush_can_be_denied(run):
     server, = mc.start(run)
-    p, port = mc.front(run, [server], listener={"memcached": {}})
+    p, port = mc.front(run, [server], listener={"memcached": {"flush_all": "deny"}})
     with mc.Client(port) as c:
         c.set(b"a", b"1")
         assert c.ask(b"flush_all\r\n") == b"CLIENT_ERROR flush_all not allowed\r\n"
         assert c.ask(b"flush_all 10 noreply\r\nmn\r\n") == b"MN\r\n"
         assert c.get(b"a") == {b"a": b"1"}
-    until(lambda: "memcached.flush_all: allow" in p.log(), 5, "the key's name in the log")
+    until(lambda: "memcached.flush_all: deny" in p.log(), 5, "the key's name in the log")
 
 
 def test_prefix(run):

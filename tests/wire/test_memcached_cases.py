@@ -142,7 +142,8 @@ class World:
         conf = proxy.config(
             {name: {"protocol": "memcached", "servers": [s.fake.text], "pool": {"max": 1}, "passive": {"failures": 0},
                     "timeouts": {"response": "400ms" if name == "late" else "20s"}} for name, s in self.stages.items()},
-            [{"name": name, "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": name}
+            [{"name": name, "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": name,
+              "memcached": {"flush_all": "deny"}}
              for name, port in self.ports.items()], workers=1)
         self.proxy = run.proxy(conf)
         self.gate, self.one = run.own(mc.Client(self.ports["app"])), threading.Lock()
