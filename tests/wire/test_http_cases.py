@@ -22,6 +22,7 @@ import os
 import random
 import re
 import socket
+import ssl
 
 import pytest
 
@@ -39,7 +40,7 @@ FIRST_LINE = re.compile(rb"^(?:\r\n)*[^\r\n ]+ [^\r\n ]+ HTTP/1\.[01]\r\n")
 WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100),
         "tls": scale(1, 10)}
 SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100), "tls": scale(1, 10)}
-CUT = {"pair": "random", "tls": "random"}  # how these ways cut the bytes
+CUT = {"pair": "random", "tls": "random"}  # how these ways cut a client's bytes
 
 
 def get(target):
@@ -116,6 +117,7 @@ class Talk:
     def __init__(self, port, head=False, tls=None):
         self.client, self.head = Client(port, timeout=15, tls=tls), head
         self.interim, self.ended, self.cut, self.raw_end = [], False, False, b""
+        self.rude = False  # the connection ended without a close_notify
 
     def send(self, data):
         try:
@@ -133,6 +135,8 @@ class Talk:
                 self.cut = bool(gone.args[0])
             except ConnectionError:
                 self.ended = True
+            except ssl.SSLEOFError:
+                self.ended = self.rude = True
             except socket.timeout:
                 raise AssertionError("no answer") from None
             else:
@@ -144,7 +148,11 @@ class Talk:
 
     def over(self):
         """Has the proxy ended the connection, with nothing more said?"""
-        return self.ended or self.client.at_end(15)
+        try:
+            return self.ended or self.client.at_end(15)
+        except ssl.SSLEOFError:
+            self.rude = True
+            return True
 
 
 def own(m, target):
@@ -265,6 +273,8 @@ def run_client_case(world, case, way, rng):
             read_refused(case, talk, why)
         else:
             read_either(case, talk, way == "followed", why)
+    if talk.rude and "hasty" not in case:
+        why.append("ended without a close_notify")
     if talk.interim and b"HTTP/1.0\r\n" in case.raw:
         why.append(f"interim responses to HTTP/1.0: {talk.interim}")
     if not asked:
@@ -301,7 +311,7 @@ def run_server_case(world, case, way, rng):
         return None
     why, stage = [], "stage-tls" if way == "tls" else "stage"
     player = world.players[stage]
-    player.play(case.parts, lambda data: pieces(data, CUT.get(way, way), rng))
+    player.play(case.parts, lambda data: pieces(data, "random" if way == "tls" else way, rng))
     before = len(player.seen)
     request = case.request or get("/t")
     talk = Talk(world.ports[stage])
