@@ -111,9 +111,9 @@ def test_limits_count_the_client_in_the_header(run):
     origin = run.origin()
     proxy, port = front(run, [origin], limits={"clients_per_address": 2})
     def come(source):
-        c = Client(port, preface=v1(source))
-        c.send(request())
         try:
+            c = Client(port, preface=v1(source))
+            c.send(request())
             return c if c.final().status == 200 else None
         except (Gone, ConnectionError):
             return None
