@@ -121,7 +121,8 @@ def test_what_others_do_with_the_same(run, which):
 def test_workers_that_end_under_load(run, how):
     """No GET fails; no POST is run twice."""
     fpm, proxy, port, root = php(run, {"index": SLEEP, "count": COUNT}, fpm={"max_requests": 50 if how == "max_requests" else 0},
-                                 queue={"length": 2000, "timeout": "60s"}, passive={"failures": 0})
+                                 queue={"length": 2000, "timeout": "60s"}, passive={"failures": 0},
+                                 retry={"max": 4})  # three killed at once: a GET may lose each of them in turn
     gets = run.load(port, clients=30, duration_ms=600000, path="/index.php?ms=2", no_token=True)
     posts = run.load(port, clients=10, duration_ms=600000, method="POST", body=100, path="/count.php?t={token}", no_token=True)
     counted = os.path.join(root, "count")
@@ -138,11 +139,7 @@ def test_workers_that_end_under_load(run, how):
                 os.kill(child, signal.SIGKILL)
     done(150)
     after_gets, after_posts = gets.stop(), posts.stop()
-    if how == "kill":  # what was being run when its worker was killed is lost: at most what was in flight each time
-        lost = after_gets["status_5xx"] + after_gets["truncated"]
-        assert lost <= 3 * scale(3, 20), (lost, after_gets["first_failure"])
-    else:
-        clean(after_gets)
+    clean(after_gets)
     lines = open(counted).read().splitlines()
     assert len(lines) == len(set(lines)), "a POST was run twice"
     bad = {k: after_posts[k] for k in FAILURES if after_posts[k] and k != "status_5xx"}
