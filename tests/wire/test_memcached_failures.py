@@ -1,5 +1,6 @@
 """Servers that stop, die, come back: every command is answered within its timeout, only that server's keys are touched,
 and the return needs nobody. Failover, warm-up, flush on return."""
+import glob
 import os
 import signal
 import threading
@@ -11,6 +12,16 @@ from harness import memcached as mc
 from harness.wait import scale, until
 
 MISS = b"END\r\n"
+
+
+def freeze(pid):
+    """SIGSTOP, and none of its threads runs any more: they stop one after the other."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def state(task):
+        with open(task) as f:
+            return f.read().rpartition(")")[2].split()[0]
+    until(lambda: all(state(task) == "T" for task in glob.glob(f"/proc/{pid}/task/*/stat")), 10, "all threads to stop")
 
 
 def place(port, servers, count=60):
@@ -88,7 +99,7 @@ def test_a_server_stops_and_goes_on(run, eject):
     others = [k for s in servers if s is not victim for k in keys[s.text]]
     askers = Askers(port, sorted(theirs + others))
     askers.until_seen("hit", theirs + others)
-    os.kill(victim.pid, signal.SIGSTOP)
+    freeze(victim.pid)
     askers.until_seen("error" if eject == "error" else "miss", theirs)
     mc.wait_up(p, victim.text, 0)
     askers.mark()
@@ -142,7 +153,7 @@ def test_a_part_that_fails(run):
         p, port = mc.front(run, servers, memcached={"failed_get": failed}, timeouts={"response": "400ms"}, passive={"failures": 0})
         keys = place(port, servers)
         every = [b"key:%d" % n for n in range(60)]
-        os.kill(servers[2].pid, signal.SIGSTOP)
+        freeze(servers[2].pid)
         try:
             with mc.Client(port) as c:
                 c.send(b"get " + b" ".join(every) + b"\r\nversion\r\n")
@@ -180,7 +191,7 @@ def test_flush_on_return(run, flush):
     p, port = mc.front(run, [server], memcached={"flush_on_return": flush, "failed_get": "miss"}, **QUICK)
     with mc.Client(port) as c:
         c.set(b"k", b"stale")
-        os.kill(server.pid, signal.SIGSTOP)
+        freeze(server.pid)
         until(lambda: c.get(b"k") == {} and p.metrics().sum("lastack_server_up", server=server.text) == 0, 20, "it to be out")
         os.kill(server.pid, signal.SIGCONT)
 
@@ -203,7 +214,7 @@ def test_a_quiet_server_is_asked(run):
     until(lambda: p.metrics().sum("lastack_bytes_total", upstream="cache") >= heard + 6 * len("version\r\nVERSION 1.6"), 10,
           "three answers to version on each of two connections")
     assert p.metrics().sum("lastack_connections_opened_total") == opened
-    os.kill(servers[1].pid, signal.SIGSTOP)
+    freeze(servers[1].pid)
     mc.wait_up(p, servers[1].text, 0)
     assert p.metrics().sum("lastack_server_up", server=servers[0].text) == 1
     os.kill(servers[1].pid, signal.SIGCONT)
