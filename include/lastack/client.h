@@ -47,8 +47,9 @@ struct la_service {
 struct la_branch;
 struct la_front;
 
-/* What clients of a front speak, when it is not HTTP/1.1. */
 struct la_client_view;
+
+/* What clients of a front speak, when it is not HTTP/1.1. */
 struct la_client_protocol {
     const char *name;
     void (*accept)(struct la_front *f, int fd, const struct la_addr *peer);
@@ -59,7 +60,6 @@ struct la_client_protocol {
 };
 const struct la_client_protocol *la_client_protocol_find(enum la_protocol p); /* NULL: HTTP/1.1 */
 
-/* One worker's part of a listener. Kept while any of its clients lives. */
 /* A command and its answer, for the log. */
 struct la_command_note {
     const struct la_addr *peer;
@@ -82,6 +82,7 @@ struct la_client_view {
     uint64_t held_bytes, since_ns;
 };
 
+/* One worker's part of a listener. Kept while any of its clients lives. */
 struct la_front {
     struct la_env *env;
     const struct la_client_protocol *protocol; /* NULL: HTTP/1.1 */

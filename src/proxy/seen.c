@@ -1,11 +1,11 @@
 /* seen.c: scripts that were there a moment ago. One slot for each hash of a path; the last one noted has it. One thread. */
 #include "seen.h"
 
+#include "lastack/ring.h"
+
 static size_t slot_of(struct la_slice path)
 {
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < path.n; i++)
-        h = (h ^ (uint8_t)path.p[i]) * 16777619u;
+    uint32_t h = la_keyhash(LA_HASH_FNV1A_32, path);
     return (h ^ h >> 16) % LA_SEEN_SLOTS;
 }
 

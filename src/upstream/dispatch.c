@@ -315,10 +315,9 @@ static void on_poke(struct la_note *note)
     free(n);
 }
 
-/* Pokes the worker with the most to give; false: nobody has any. */
-bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked)
+int la_dispatch_richest(const struct la_outlet *o, bool parked)
 {
-    struct la_upstreams *u = o->branch->home;
+    const struct la_upstreams *u = o->branch->home;
     struct la_server *s = o->pool.server;
     int best = -1, most = 0;
     for (unsigned i = 0; i < u->crew->workers; i++) {
@@ -328,6 +327,15 @@ bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked)
             best = (int)i;
         }
     }
+    return best;
+}
+
+/* Pokes the worker with the most to give; false: nobody has any. */
+bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked)
+{
+    struct la_upstreams *u = o->branch->home;
+    struct la_server *s = o->pool.server;
+    int best = la_dispatch_richest(o, parked);
     if (best < 0)
         return false;
     struct poke_note *n = la_xcalloc(1, sizeof *n);

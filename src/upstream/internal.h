@@ -59,6 +59,8 @@ void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye);
 /* The pool's choice, made sure of: what the peek finds dead is ended. NULL: none. */
 struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye);
 /* Asks the worker with the most to give; false: nobody has any. */
+/* The other worker with the most idle (or parked) connections to give; -1: nobody has any. */
+int la_dispatch_richest(const struct la_outlet *o, bool parked);
 bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked);
 void la_dispatch_conn(struct la_conn *c, bool arrived);  /* a free connection: to the oldest waiter, or idle */
 void la_dispatch_place(struct la_outlet *o);             /* a place that is ours to give: to the oldest waiter, or back */

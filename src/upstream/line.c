@@ -11,7 +11,8 @@
  * small ask never has more than one of them before it. With more than one line the last is for bulk.
  *
  * Lost: asks that were not sent, and safe ones without a byte of a reply, go to the next connection, with at
- * least GRACE_NS left; the oldest, whose fault it may be, only once. The others fail. A reply that is late, unasked or no reply loses the line. One thread. */
+ * least GRACE_NS left; the oldest, whose fault it may be, only once. The others fail. A reply that is late,
+ * unasked or no reply loses the line. One thread. */
 #include "line_private.h"
 
 #include <stdlib.h>
@@ -78,12 +79,17 @@ static uint64_t quiet_ms(const struct la_line *l)
     return l->suspect ? u->health.timeout_ms : u->health.interval_ms;
 }
 
+/* Is this a line whose silence is asked about? */
+static bool minds_quiet(const struct la_line *l)
+{
+    const struct la_outlet *o = l->outlet;
+    return o->lines.quiet && !o->retired && !o->pool.draining && (l->state == LINE_UP || l->suspect);
+}
+
 /* Nothing is asked. A timer that is set for an ask that is over may run out: it sees then how long it has been quiet. */
 static void arm_quiet(struct la_line *l, uint64_t now)
 {
-    const struct la_outlet *o = l->outlet;
-    bool watch = o->lines.quiet && !o->retired && !o->pool.draining && (l->state == LINE_UP || l->suspect);
-    if (!watch) {
+    if (!minds_quiet(l)) {
         la_timer_stop(&l->timer);
     } else if (!la_timer_is_set(&l->timer)) {
         uint64_t quiet = now > l->reply_ns ? (now - l->reply_ns) / 1000000u : 0, all = quiet_ms(l);
@@ -524,9 +530,7 @@ static void on_timer(struct la_timer *t)
     }
     if (l->waiting)
         la_line_dial(l);
-    bool quiet = la_list_empty(&l->ages) && l->outlet->lines.quiet && (l->state == LINE_UP || l->suspect) &&
-                 !l->outlet->retired && !l->outlet->pool.draining;
-    if (quiet && now - l->reply_ns >= quiet_ms(l) * 1000000u) {
+    if (la_list_empty(&l->ages) && minds_quiet(l) && now - l->reply_ns >= quiet_ms(l) * 1000000u) {
         l->reply_ns = now;
         l->outlet->lines.quiet(l->outlet, l);
     }

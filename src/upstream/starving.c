@@ -41,19 +41,11 @@ static void on_yield(struct la_note *note)
 static void ask_another(struct la_outlet *o)
 {
     struct la_upstreams *u = o->branch->home;
-    struct la_server *s = o->pool.server;
-    int best = -1, most = 0;
-    for (unsigned i = 0; i < u->crew->workers; i++) {
-        int has = i == u->worker ? 0 : atomic_load(&s->cell[i].idle);
-        if (has > most) {
-            most = has;
-            best = (int)i;
-        }
-    }
+    int best = la_dispatch_richest(o, false);
     if (best < 0)
         return;
     struct yield_note *n = la_xcalloc(1, sizeof *n);
-    n->server = la_server_ref(s);
+    n->server = la_server_ref(o->pool.server);
     n->note.deliver = on_yield;
     n->note.to = u->crew->member[best];
     la_loop_post(u->crew->member[best]->loop, &n->note.mail);

@@ -367,8 +367,8 @@ def run_all(world, family, way, times, one):
         for _ in range(times):
             try:
                 why = one(world, case, way, rng)
-            except AssertionError as error:
-                why = [str(error) or "assertion"]
+            except (AssertionError, OSError) as error:
+                why = [str(error) or repr(error)]
                 world.new_victims()
             if why is None:
                 break

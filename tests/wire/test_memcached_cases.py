@@ -19,7 +19,6 @@ LATE                          SERVER_ERROR when its time is over, whatever the s
 
 In every case the server gets nothing but canonical lines (single spaces, CRLF, no control characters, no noreply, no q), and
 another client's get, on a connection that is open all the time, is answered with its own value."""
-import random
 import re
 import socket
 import threading
@@ -30,7 +29,7 @@ from harness import cases, memcached as mc, proxy
 from harness.cases import pieces
 from harness.wait import scale
 
-from test_http_cases import SEED
+from test_http_cases import run_all, ways
 
 WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "pair": scale(2, 100)}
 CANONICAL = re.compile(rb"[^\x00-\x20\x7f]+(?: [^\x00-\x20\x7f]+)*\Z")
@@ -364,24 +363,7 @@ def run_server_case(world, case, way, rng):
 
 # ---- the tests ----
 
-@pytest.mark.parametrize("way", [pytest.param(w, marks=pytest.mark.sanitizer if w == "random" else ()) for w in WAYS])
+@pytest.mark.parametrize("way", ways(WAYS))
 @pytest.mark.parametrize("family", ["requests", "replies"])
 def test_cases(world, family, way):
-    one = run_client_case if family == "requests" else run_server_case
-    rng = random.Random(f"{SEED}-{family}-{way}")
-    failed = []
-    for case in cases.load(f"memcached/{family}"):
-        for _ in range(WAYS[way]):
-            try:
-                why = one(world, case, way, rng)
-            except (AssertionError, OSError) as error:
-                why = [str(error) or repr(error)]
-                world.new_victims()
-            if why is None:
-                break
-            cases.TALLY.note(case, why)
-            if why:
-                failed.append(f"{case} ({case.level} {case.code}): {'; '.join(why)}")
-                break
-        assert world.proxy.process.alive(), f"the proxy died at {case}"
-    assert not failed, f"LASTACK_SEED={SEED}\n" + "\n".join(failed)
+    run_all(world, f"memcached/{family}", way, WAYS[way], run_client_case if family == "requests" else run_server_case)
