@@ -1,0 +1,202 @@
+/* bench.h (layer: tools): what the files of `lastack bench` share: the settings, what a run measured, and the
+ * verdict made of all runs.
+ *
+ * bench.c: the command line and the order of things. bench_plan.c: which sizes, in which order. bench_run.c:
+ * one run: proxy, load, counts. bench_proxy.c: the proxy's process. bench_backend.c: what the backend says of
+ * itself, and its CPU. bench_requests.c: what to ask: a file of requests, an access log.
+ * bench_model.c: statistics and the fit; bench_verdict.c: the size and the reason. bench_view.c: the terminal.
+ * bench_json.c, bench_html.c, bench_hdr.c: the report's forms; bench_compare.c: two reports side by side.
+ *
+ * plan, model and verdict do no I/O and read no clock. Units are in the names; a negative double means unknown
+ * and is null in JSON. One thread but for the load's own. */
+#ifndef LASTACK_TOOLS_BENCH_H
+#define LASTACK_TOOLS_BENCH_H
+
+#include "lastack/addr.h"
+#include "lastack/hist.h"
+#include "lastack/json.h"
+
+#include <stdio.h>
+
+#define BENCH_SIZE_MAX  4096 /* largest pool size */
+#define BENCH_SLICES    240  /* of a run's time, for the heat map */
+#define BENCH_LEVELS    40   /* of latency, for the heat map: 4 per power of two from 64 us on; the ends take the rest */
+#define BENCH_ERRORS    16
+#define BENCH_BACKENDS  16
+#define BENCH_NOTES     16
+#define BENCH_TEXT      256
+
+enum bench_protocol { BENCH_HTTP, BENCH_FASTCGI, BENCH_MEMCACHED };
+
+/* Where a request's time went; the means of the parts add up to the mean latency. PROXY: the rest: the proxy's
+ * own work, and the way between generator and proxy. */
+enum bench_part { BENCH_QUEUE, BENCH_CONNECT, BENCH_BACKEND, BENCH_PROXY, BENCH_PARTS };
+#define BENCH_PART_NAMES {"queue", "connect", "backend", "proxy"}
+
+/* What a run is for. */
+enum bench_stage {
+    BENCH_SWEEP,  /* one size of the sweep, one repeat */
+    BENCH_DRIFT,  /* the first size again at the end */
+    BENCH_LEVEL,  /* --rate auto: the chosen size at a part of the capacity */
+};
+#define BENCH_STAGE_NAMES {"sweep", "drift", "level"}
+
+struct bench_slo {
+    double quantile; /* 0.99 */
+    uint64_t us;     /* 0: none was given */
+};
+
+/* One pool size under one load for some seconds. Counts and times are those after the warm-up. */
+struct bench_run {
+    enum bench_stage stage;
+    unsigned size;          /* pool.max */
+    unsigned repeat;        /* from 0 */
+    unsigned clients;       /* of the generator */
+    double rate;            /* offered per second; 0: closed loop */
+    double begin_s;         /* when its measured time began, since the bench's start */
+    double seconds;         /* measured */
+    bool cut;               /* ended early (Ctrl-C): not used for the verdict */
+    uint64_t started, done, failed;
+    double throughput;      /* good answers per second */
+    struct la_hist *latency_us; /* from the intended start; owned by the run */
+    struct la_hist *late_us;    /* how much later than intended the generator sent; owned by the run */
+    double part_mean_us[BENCH_PARTS], part_p99_us[BENCH_PARTS];
+    struct {
+        char cause[40];
+        uint64_t n;
+    } error[BENCH_ERRORS]; /* the generator's and the proxy's causes; n 0: the end */
+    uint64_t opened, closed_by_backend, closed_by_proxy;
+    double busy;            /* connections at work on average; utilisation is busy / size / backends */
+    double proxy_cpu_s, backend_cpu_s, generator_cpu_s;
+    uint64_t ports_open, ports_time_wait; /* the most seen, this host's ends towards the backends */
+    uint32_t heat[BENCH_SLICES][BENCH_LEVELS]; /* answers by time of their end and latency */
+};
+
+struct bench_usl {
+    double lambda, sigma, kappa; /* X(n) = lambda n / (1 + sigma (n - 1) + kappa n (n - 1)) */
+    double r2;                   /* of the means by size; 1 is perfect */
+    double peak;                 /* the size where X is largest; 0: it never falls */
+    bool good;                   /* good enough to say something */
+};
+
+/* One size over its repeats. */
+struct bench_point {
+    unsigned size, runs;
+    double throughput, low, high; /* mean and its 95 % confidence interval */
+    double slo_us;                /* the SLO's quantile over all repeats together; p99 when none was given */
+    double fail_ratio;
+    double busy, little;          /* measured; and by Little's law: throughput x (connect + backend time) */
+};
+
+enum bench_answer { BENCH_SIZE, BENCH_CANNOT_TELL, BENCH_FAILED };
+#define BENCH_ANSWER_NAMES {"size", "cannot_tell", "failed"}
+
+struct bench_verdict {
+    enum bench_answer answer;
+    unsigned size;        /* pool.max to set, with headroom, clamped; 0 unless BENCH_SIZE */
+    unsigned bare;        /* before headroom and clamps */
+    unsigned best;        /* the size with the best throughput */
+    double best_throughput, capacity; /* capacity: of the backend, per second; negative: not reached */
+    char reason[1024];    /* one sentence */
+    char config[512];     /* lines to paste */
+    char note[BENCH_NOTES][BENCH_TEXT]; /* warnings: generator limited, clamps, Little's law disagrees, SLO missed */
+    size_t notes;
+};
+
+/* What a backend says of itself. */
+struct bench_backend {
+    struct la_addr address;
+    char text[LA_ADDR_TEXT];
+    int64_t limit;          /* max_children, maxconns, worker places; -1: it does not say */
+    char limit_name[40];    /* "pm.max_children" */
+    char about[BENCH_TEXT]; /* "memcached 1.6.18, maxconns 1024"; or "" */
+    bool local;             /* its process is on this host and its CPU can be read */
+};
+
+/* The whole. */
+struct bench_report {
+    const struct bench_options *options;
+    time_t began;
+    double seconds;
+    bool interrupted;
+    struct bench_run **run;
+    size_t runs;
+    struct bench_point *point; /* by size, ascending; of sweep runs */
+    size_t points;
+    struct bench_usl usl;
+    double drift;              /* the first size again: throughput at the end / at the beginning - 1 */
+    struct bench_verdict verdict;
+    struct bench_backend backend[BENCH_BACKENDS];
+    size_t backends;
+    int64_t ports;             /* local ports that the sources have for one backend; -1: Unix sockets */
+    struct la_text environment; /* a JSON object: versions, sysctls, CPU */
+    char failure[512];         /* "" or why there is no verdict: one sentence */
+};
+
+struct bench_options {
+    enum bench_protocol protocol;
+    const char *upstream;      /* as given */
+    const char *source;        /* as given; NULL: the kernel's choice */
+    double rate;               /* per second; 0 unless given */
+    bool rate_auto;            /* the default: capacity first, then 50, 70, 85, 95 % of it */
+    bool poisson;
+    unsigned clients;          /* closed loop when given; 0: open loop */
+    double keepalive_percent;  /* of the clients */
+    double seconds, warmup;    /* per run */
+    uint64_t requests;         /* bound per run; 0: none */
+    double max_seconds;        /* bound of the whole; 0: none */
+    unsigned smallest, largest, repeats;
+    unsigned size[64];         /* --sizes: these alone */
+    size_t sizes;
+    struct bench_slo slo;
+    double burst;              /* --burst: headroom for so many times the load; 1: none */
+    unsigned workers, threads; /* of the proxy, of the generator */
+    uint64_t seed;             /* of the order */
+    /* what to ask */
+    const char *method, *path, *host, *headers, *body_file, *requests_file, *replay;
+    const char *script, *status_path; /* fastcgi: SCRIPT_FILENAME's file or root; pm.status_path */
+    const char *set_ratio;            /* memcached */
+    uint64_t value_bytes, keys;
+    /* what to write */
+    const char *json, *html, *hdr, *compare;
+    bool quiet;
+};
+
+/* ---- bench_plan.c ---- */
+struct bench_plan; /* which run comes next */
+struct bench_plan *bench_plan_new(const struct bench_options *o);
+/* The next run's size, stage, repeat, and rate as a part of the capacity (levels). False: enough. Reads the runs of r,
+ * so that it refines around the knee. */
+bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct bench_run *out);
+unsigned bench_plan_left(const struct bench_plan *p); /* runs, as far as known now */
+void bench_plan_free(struct bench_plan *p);
+
+/* ---- bench_model.c ---- */
+/* Points of all sweep runs that were not cut; the caller frees *out. */
+size_t bench_points(struct bench_run *const *run, size_t n, struct bench_slo slo, struct bench_point **out);
+struct bench_usl bench_usl_fit(const struct bench_point *p, size_t n);
+double bench_usl_at(const struct bench_usl *u, double size);
+
+/* ---- bench_verdict.c ---- */
+/* Fills r's points, usl, drift and verdict from its runs; may be called again when more runs are there. */
+void bench_judge(struct bench_report *r);
+
+/* ---- the report's forms; numbers are those of the JSON ---- */
+void bench_json(const struct bench_report *r, struct la_text *out);
+void bench_html(const char *json, struct la_text *out); /* one file; the JSON is embedded and drawn from */
+bool bench_hdr(const struct bench_report *r, FILE *out);
+/* Prints both side by side and a verdict: 0 not worse, 1 worse beyond the intervals, 2 not comparable. */
+int bench_compare(const char *old_json, const char *new_json, FILE *out);
+
+/* ---- bench_view.c ---- */
+struct bench_live {
+    unsigned size, run, runs;
+    double left_s, rate, p99_ms;
+    uint64_t failed;
+    bool warming;
+};
+void bench_view_live(const struct bench_live *l);
+void bench_view_end(void); /* clears the live line */
+void bench_view_table(const struct bench_report *r);
+
+#endif
