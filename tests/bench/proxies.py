@@ -100,6 +100,14 @@ class Proxy(Process):
         children = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True).stdout.split()
         return [self.pid, *map(int, children)]
 
+    def spread(self, cpus):
+        """One CPU for each worker, as lastack does by itself."""
+        for i, worker in enumerate(self.workers_of()):
+            os.sched_setaffinity(worker, {cpus[i % len(cpus)]})
+
+    def workers_of(self):
+        return []
+
 
 class Lastack(Proxy):
     name = "lastack"
@@ -127,6 +135,9 @@ class Nginx(Proxy):
                     SSL=" ssl" if self.tls else "", TLS=NGINX_TLS.format(self.tls) if self.tls else "")
         return [self.binary, "-p", self.folder, "-c", conf]
 
+    def workers_of(self):
+        return self.pids()[1:]
+
 
 class Haproxy(Proxy):
     name = "haproxy"
@@ -136,6 +147,9 @@ class Haproxy(Proxy):
         conf = fill(f"haproxy{self.variant}.cfg", self.conf("haproxy.cfg"), LOG=log, LOG_TO=to, **self.common(),
                     TLS=f" ssl crt {self.tls} ssl-min-ver TLSv1.2 alpn http/1.1" if self.tls else "")
         return [self.binary, "-q", "-db", "-f", conf]
+
+    def workers_of(self):
+        return sorted(map(int, os.listdir(f"/proc/{self.pid}/task")))
 
 
 class Floor(Proxy):

@@ -199,6 +199,8 @@ def latency(bench):
                        key=lambda r: r["done"] / r["seconds"])
             rate = full["done"] / full["seconds"] / 2
             found = {p.name: [] for p in proxies}
+            for p in proxies:
+                bench.load.run(p, kept=is_kept, clients=256, requests=WARM)
             for p in bench.rounds(proxies, bench.options.pairs):
                 found[p.name].append(bench.load.run(p, kept=is_kept, clients=256, rate=rate, ms=bench.ms))
         for proxy, runs in found.items():

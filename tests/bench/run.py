@@ -83,6 +83,8 @@ class Bench:
                     started.append(origin)
                     started.append(proxies.KINDS[name](self.work, self.cpus if everywhere else self.cpus[:1], origin,
                                                        binary=self.binary.get(name), **options))
+                    if everywhere:
+                        started[-1].spread(self.cpus)
             yield [p for p in started if isinstance(p, proxies.Proxy)]
         finally:
             for p in reversed(started):
