@@ -72,7 +72,10 @@ void la_line_ask(struct la_line *l, struct la_list *lanes, struct la_ask *a); /*
 void la_lanes_forget(struct la_list *lanes);
 /* More of an ask's body can be pulled. */
 void la_ask_resume(struct la_ask *a);
-/* For upstreams.c. Something about the outlet has changed: goodbyes may be due. */
+/* For upstreams.c. A worker's lanes. */
+struct la_slab;
+void la_lanes_init(struct la_slab *s);
+/* Something about the outlet has changed: goodbyes may be due. */
 void la_lines_look(struct la_outlet *o);
 void la_lines_close(
     struct la_outlet *o); /* asks must be over or forgotten by their owners: each gets LA_DRAINING */

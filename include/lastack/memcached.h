@@ -57,6 +57,7 @@ struct la_memc_request {
     struct la_slice before; /* gat: the exptime */
     struct la_slice key;    /* the first one; as written */
     struct la_slice keys;   /* KEYS: from the first key on, all of them */
+    size_t keys_n;          /* KEYS: how many */
     struct la_slice after;  /* what follows the key, noreply and quiet still in it */
     size_t used;            /* bytes of the line with its end */
 };
@@ -122,6 +123,9 @@ enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, si
 bool la_memc_answers(enum la_memc_verb v, struct la_slice line);
 /* Meta replies: the flag's token in a line's flags ("k", "O"); empty p NULL: it is not there. */
 struct la_slice la_memc_flag(struct la_slice flags, char flag);
+/* Do a meta reply's flags echo what was asked for, opaque and key, in this line as it was sent? What they do not name
+ * cannot be told. */
+bool la_memc_meta_matches(struct la_slice asked, struct la_slice flags);
 /* Is this the answer that quiet mode leaves out? */
 bool la_memc_quiet_hides(enum la_memc_verb v, struct la_slice line);
 

@@ -19,17 +19,16 @@ static bool starts(struct la_slice s, const char *word)
 
 static struct la_slice word(struct la_slice *s)
 {
-    while (s->n && *s->p == ' ') {
-        s->p++;
-        s->n--;
-    }
-    struct la_slice t = {s->p, 0};
-    while (s->n && *s->p != ' ') {
-        s->p++;
-        s->n--;
-        t.n++;
-    }
-    return t;
+    if (s->n == 0)
+        return (struct la_slice){s->p, 0};
+    const char *p = s->p, *end = p + s->n;
+    while (p < end && *p == ' ')
+        p++;
+    const char *from = p;
+    while (p < end && *p != ' ')
+        p++;
+    *s = (struct la_slice){p, (size_t)(end - p)};
+    return (struct la_slice){from, (size_t)(p - from)};
 }
 
 static bool size_of(struct la_slice s, uint64_t *out)
@@ -47,6 +46,8 @@ static bool size_of(struct la_slice s, uint64_t *out)
 
 static bool is_error(struct la_slice line)
 {
+    if (line.n == 0 || (line.p[0] != 'E' && line.p[0] != 'C' && line.p[0] != 'S'))
+        return false;
     struct la_slice first = word(&line);
     return (la_slice_eq(first, LA_SLICE("ERROR")) && line.n == 0) || la_slice_eq(first, LA_SLICE("CLIENT_ERROR")) ||
            la_slice_eq(first, LA_SLICE("SERVER_ERROR"));
@@ -68,10 +69,9 @@ static bool digits(struct la_slice s)
     return true;
 }
 
-/* VALUE key flags bytes [cas] */
+/* key flags bytes [cas] */
 static enum la_memc_piece begin_value(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice rest)
 {
-    word(&rest);
     l->key = word(&rest);
     l->rest = rest;
     struct la_slice flags = word(&rest), size = word(&rest), cas = word(&rest);
@@ -94,7 +94,7 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
             return LA_MEMC_PIECE_LAST;
         if (!starts(line, "VALUE "))
             return LA_MEMC_PIECE_BAD;
-        return begin_value(r, l, rest);
+        return begin_value(r, l, la_slice(line.p + 6, line.n - 6));
     case LA_MEMC_EXPECT_STATS:
         if (starts(line, "STAT ") || starts(line, "ITEM "))
             return LA_MEMC_PIECE_STAT;
@@ -193,6 +193,31 @@ struct la_slice la_memc_flag(struct la_slice flags, char flag)
         if (t.p[0] == flag)
             return la_slice(t.p + 1, t.n - 1);
     return (struct la_slice){0};
+}
+
+/* The key that a meta line names, without its encoding. */
+static struct la_slice plain_key(struct la_slice key, struct la_slice flags, char *buf)
+{
+    size_t n;
+    if (la_memc_flag(flags, 'b').p && la_base64_decode(key, buf, LA_MEMC_KEY_MAX, &n))
+        return la_slice(buf, n);
+    return key;
+}
+
+bool la_memc_meta_matches(struct la_slice asked, struct la_slice flags)
+{
+    char a[LA_MEMC_KEY_MAX], b[LA_MEMC_KEY_MAX];
+    struct la_slice opaque = la_memc_flag(flags, 'O'), key = la_memc_flag(flags, 'k');
+    if (opaque.p == NULL && key.p == NULL)
+        return true;
+    const char *end = memchr(asked.p, '\r', asked.n);
+    asked.n = end ? (size_t)(end - asked.p) : asked.n;
+    word(&asked);
+    struct la_slice wanted = word(&asked), wanted_opaque = la_memc_flag(asked, 'O');
+    if (opaque.p && (wanted_opaque.p == NULL || !la_slice_eq(opaque, wanted_opaque)))
+        return false;
+    return key.p == NULL || (la_memc_flag(asked, 'k').p &&
+                             la_slice_eq(plain_key(key, flags, a), plain_key(wanted, asked, b)));
 }
 
 bool la_memc_quiet_hides(enum la_memc_verb v, struct la_slice line)

@@ -42,17 +42,16 @@ static enum la_memc_result bad(struct la_memc_fault *f, const char *text, bool c
 /* Takes the next token off *s. */
 static struct la_slice token(struct la_slice *s)
 {
-    while (s->n && *s->p == ' ') {
-        s->p++;
-        s->n--;
-    }
-    struct la_slice t = {s->p, 0};
-    while (s->n && *s->p != ' ') {
-        s->p++;
-        s->n--;
-        t.n++;
-    }
-    return t;
+    if (s->n == 0)
+        return (struct la_slice){s->p, 0};
+    const char *p = s->p, *end = p + s->n;
+    while (p < end && *p == ' ')
+        p++;
+    const char *from = p;
+    while (p < end && *p != ' ')
+        p++;
+    *s = (struct la_slice){p, (size_t)(end - p)};
+    return (struct la_slice){from, (size_t)(p - from)};
 }
 
 static bool printable(struct la_slice s)
@@ -114,7 +113,7 @@ static enum la_memc_result parse_keys(struct la_memc_request *r, struct la_slice
     while (la_memc_next_key(&all, &key)) {
         if (!key_ok(key))
             return bad(f, BAD_FORMAT, false);
-        if (r->key.n == 0)
+        if (r->keys_n++ == 0)
             r->key = key;
     }
     return r->key.n ? LA_MEMC_DONE : bad(f, "ERROR", false);
@@ -221,11 +220,11 @@ static bool is_http(struct la_slice line)
     static const char *const methods[] = {"GET ",     "POST ",    "PUT ",   "HEAD ", "DELETE ",
                                           "OPTIONS ", "CONNECT ", "PATCH ", "PRI "};
     struct la_slice t, last = {0};
+    if (line.n == 0 || line.p[0] < 'A' || line.p[0] > 'Z')
+        return false;
     for (size_t i = 0; i < la_count(methods); i++)
         if (line.n > strlen(methods[i]) && memcmp(line.p, methods[i], strlen(methods[i])) == 0)
             return true;
-    if (line.n == 0 || line.p[0] < 'A' || line.p[0] > 'Z')
-        return false;
     while ((t = token(&line)).n)
         last = t;
     return last.n > 5 && memcmp(last.p, "HTTP/", 5) == 0;

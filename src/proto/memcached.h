@@ -1,5 +1,5 @@
 /* memcached.h: what the files of the memcached protocol share: the client (memcached_client.c), its commands
- * and their answers (memcached_command.c), a command's parts at the servers and which server that is
+ * and their answers (memcached_command.c, memcached_keys.c, memcached_stats.c), a command's parts at the servers and which server that is
  * (memcached_server.c). */
 #ifndef LASTACK_PROTO_MEMCACHED_H
 #define LASTACK_PROTO_MEMCACHED_H
@@ -31,7 +31,7 @@ void la_mem_put(struct la_env *e, void *p, size_t n);
 struct la_mcommand;
 struct la_mclient;
 
-#define LA_MPART_KEYS 64u
+#define LA_MPART_KEYS 128u
 
 struct la_mslot {
     uint64_t end;   /* where the key's block ends, counted in store_in; 0: a miss */
@@ -48,7 +48,7 @@ struct la_mpart {
     struct la_mstore store; /* of the reply, what the client has not been given */
     struct la_spool *spill; /* and what came behind that, when the client held too much */
     struct la_mstore late;  /* and what that has no room for yet */
-    char *out;              /* the request's line, and its data when they are small */
+    char *out;              /* the request's line, and its data when they are small; behind the slots */
     size_t out_n, out_cap;
     struct la_spool *body; /* its data when they are large */
     char *dir;
@@ -81,16 +81,14 @@ struct la_mcommand {
     struct la_branch *branch; /* held */
     enum la_memc_verb verb;
     enum la_memc_shape shape;
-    bool noreply, quiet, base64, wants_key;
+    bool noreply, quiet, wants_key;
     bool waits_for_data;
     struct la_list parts;
     struct la_list lanes; /* when no client is there */
     unsigned live;        /* parts that are not over */
     uint64_t start_ns, due_ns;
-    /* for the log; key NULL: nobody wants to know */
-    char *log_key;
-    bool none; /* what the client sent was no command */
-    uint8_t log_key_n;
+    struct la_mlog *log; /* NULL: nobody wants to know */
+    bool none;           /* what the client sent was no command */
     char result[16];
     const char *server; /* of its first part */
     uint64_t hits, missed, bytes_in, bytes_out;
@@ -100,9 +98,10 @@ struct la_mcommand {
     bool begun;         /* some of the answer is on its way */
     char prefix[104];
     uint8_t prefix_n;
+    size_t bytes;  /* of this, with what lies behind it */
+    bool has_room; /* for the keys, there */
     /* KEYS */
     char *names;
-    size_t names_n;
     struct la_mkey *key;
     size_t keys, issued, emitted;
     uint64_t emitted_of; /* bytes of the present key's block */
@@ -142,24 +141,43 @@ struct la_mclient {
 
 /* memcached_client.c */
 void la_mclient_pump_soon(struct la_mclient *c);
-void la_mclient_fault(struct la_mclient *c, const char *text, bool close); /* answers in turn */
+void la_mclient_run(struct la_mclient *c); /* reads, and uses what has been read; c may be gone afterwards */
+
+/* memcached_upload.c: the data block of a command */
+void la_mupload_begin(struct la_mclient *c, struct la_mpart *p, uint64_t n); /* n bytes with the line end; p NULL: to nowhere */
+size_t la_mupload_take(struct la_mclient *c, const char *from, size_t n);    /* how many were taken */
+void la_mupload_drop(struct la_mclient *c); /* the rest will not come */
 
 /* memcached_command.c */
 /* NULL: no memory. With a data block the caller fills the part that is returned in *upload and calls
  * la_mpart_submit. */
 struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_request *r,
                                     struct la_mpart **upload);
-struct la_mcommand *la_mcommand_local(struct la_mclient *c, const char *text);
+/* For what was no command: the answer without its line end. */
+struct la_mcommand *la_mcommand_none(struct la_mclient *c, const char *text);
 /* For the same upstream, and nobody waits for it. */
 struct la_mcommand *la_mcommand_detached(struct la_mcommand *like);
 void la_mstats_emit(struct la_mcommand *m);    /* memcached_stats.c: the servers' answers to stats as one */
-void la_mcommand_issue(struct la_mcommand *m); /* KEYS: asks for as many as may be asked for */
 /* Moves what is ready of its answer to the client's. True: it is answered in full, and freed. */
 bool la_mcommand_emit(struct la_mcommand *m);
 void la_mcommand_orphan(struct la_mcommand *m); /* its client is gone */
 void la_mcommand_part_over(struct la_mcommand *m, struct la_mpart *p);
 const char *la_merror_text(enum la_err e, char *buf, size_t cap);
-void la_mcommand_is_none(struct la_mcommand *m);
+/* Are keys of a server that is out misses? */
+bool la_mcommand_misses(const struct la_mcommand *m);
+/* May what the part failed to get be called a miss? Not when the server has begun to answer. */
+bool la_mcommand_excuses(const struct la_mcommand *m, const struct la_mpart *p);
+/* For the files that put answers together: moves up to `most` bytes of a part's reply; adds a text; ends the answer. */
+uint64_t la_mcommand_give(struct la_mcommand *m, struct la_mpart *p, uint64_t most);
+void la_mcommand_give_text(struct la_mcommand *m, const char *text);
+bool la_mcommand_done(struct la_mcommand *m, enum la_err e); /* true; m is freed */
+#define LA_MEMC_WHOLE 8192u /* what is no larger is given to the client when it is complete and beyond doubt */
+
+/* memcached_keys.c, for commands of that shape */
+bool la_mkeys_take(struct la_mcommand *m, const struct la_memc_request *r);
+void la_mkeys_issue(struct la_mcommand *m); /* asks for as many as may be asked for */
+bool la_mkeys_emit(struct la_mcommand *m);  /* see la_mcommand_emit */
+
 void la_mcommand_result(struct la_mcommand *m, const char *p, size_t n); /* p begins with the answer's first word */
 
 /* memcached_spill.c */
@@ -172,6 +190,11 @@ void la_mpart_forget(struct la_mpart *p); /* drops it all */
 
 /* memcached_server.c */
 struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap, unsigned slots);
+static inline void la_mpart_add(struct la_mpart *p, const void *from, size_t n) /* to its request; there is room */
+{
+    memcpy(p->out + p->out_n, from, n);
+    p->out_n += n;
+}
 void la_mpart_submit(struct la_mpart *p);
 void la_mpart_free(struct la_mpart *p);
 /* The outlet that holds the key; NULL: its server is out, and nobody stands in. */

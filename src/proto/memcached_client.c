@@ -4,8 +4,8 @@
  * Owns: the socket, the input buffer, the order of answers, client-side time and bounds. Never: what a
  * command becomes (memcached_command.c).
  *
- * Good path: accepted -> read -> parsed -> a command -> (its data block, complete before any server hears of
- * it) -> answered in turn -> more. An idle client holds no buffer.
+ * Good path: accepted -> read -> parsed -> a command -> (its data block, memcached_upload.c, complete before any server
+ * hears of it) -> answered in turn -> more. An idle client holds no buffer.
  *
  * Bounded: so many commands under way, so many bytes of answers that it has not taken; then it is not read
  * from. Data blocks beyond 64 KiB wait in a spool. `quit` and a FIN end it when all is answered. A client
@@ -19,12 +19,12 @@
 #define READS_AT_ONCE 4
 #define COMMANDS_MOST 128u
 #define IN_FIRST      1000u
+#define BORROWED      16384u
 #define IOVS          32
 
 static void on_io(struct la_io *io, int events);
 static void on_timer(struct la_timer *t);
 static void on_idle(struct la_idle *i);
-static void run(struct la_mclient *c);
 
 static struct la_env *env_of(const struct la_mclient *c)
 {
@@ -70,7 +70,7 @@ static void accept_client(struct la_front *f, int fd, const struct la_addr *peer
     la_stat_add(&f->stats->accepted, 1);
     atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
     c->since_ns = c->progress_ns = now_of(c);
-    run(c);
+    la_mclient_run(c);
 }
 
 static void client_free(struct la_mclient *c)
@@ -85,7 +85,8 @@ static void client_free(struct la_mclient *c)
 
 static void drop_in(struct la_mclient *c)
 {
-    la_mem_put(env_of(c), c->in, c->in_cap);
+    if (c->in_cap)
+        la_mem_put(env_of(c), c->in, c->in_cap);
     c->in = NULL;
     c->in_n = c->in_cap = c->at = c->seen = 0;
 }
@@ -98,10 +99,7 @@ static void end(struct la_mclient *c, bool reset)
     la_timer_stop(&c->timer);
     la_list_remove(&c->idle.node);
     la_list_remove(&c->node);
-    if (c->upload) { /* no server has heard of it */
-        c->upload->command->waits_for_data = false;
-        c->upload = NULL;
-    }
+    la_mupload_drop(c);
     while (!la_list_empty(&c->commands))
         la_mcommand_orphan(la_list_first(&c->commands, struct la_mcommand, node));
     la_lanes_forget(&c->lanes);
@@ -248,7 +246,7 @@ static void on_idle(struct la_idle *i)
     c->entered++;
     pump(c);
     if (!c->dead && waited && may_read(c) && c->in_n > c->at)
-        run(c); /* what has been read already */
+        la_mclient_run(c); /* what has been read already */
     if (!c->dead)
         want(c);
     c->entered--;
@@ -256,149 +254,7 @@ static void on_idle(struct la_idle *i)
         client_free(c);
 }
 
-void la_mclient_fault(struct la_mclient *c, const char *text, bool close)
-{
-    char line[128];
-    snprintf(line, sizeof line, "%s\r\n", text ? text : "");
-    struct la_mcommand *m = la_mcommand_local(c, NULL);
-    if (m == NULL) {
-        c->abort = true;
-        return;
-    }
-    memcpy(m->text, text ? line : "", text ? strlen(line) + 1 : 1);
-    m->local = m->text;
-    c->closing |= close;
-    la_mcommand_is_none(m);
-}
-
-/* ---- data blocks ---- */
-
-static void on_spool_ready(void *arg)
-{
-    struct la_mpart *p = arg;
-    struct la_mclient *c = p->command->client;
-    if (p->ask.lane)
-        la_ask_resume(&p->ask);
-    else if (c && c->upload == p)
-        run(c);
-}
-
-static bool begin_spool(struct la_mclient *c, struct la_mpart *p)
-{
-    const struct la_conf_upstream *u = c->front->pipe.branch->conf;
-    struct la_env *e = env_of(c);
-    p->dir = la_xstrdup(c->front->pipe.dir);
-    struct la_spool_conf conf = {.loop = e->loop,
-                                 .filer = e->filer,
-                                 .bounds = e->bounds,
-                                 .dir = p->dir,
-                                 .mem_bytes = u->buffer.request_bytes,
-                                 .file_bytes = UINT64_MAX};
-    p->body = la_spool_new(&conf, on_spool_ready, p);
-    return p->body != NULL;
-}
-
-static void upload_failed(struct la_mclient *c, enum la_err e)
-{
-    struct la_mpart *p = c->upload;
-    struct la_mcommand *m = p->command;
-    c->upload = NULL;
-    m->waits_for_data = false;
-    la_mpart_free(p);
-    m->failed = e;
-    m->local =
-        e == LA_BAD_REQUEST ? "CLIENT_ERROR bad data chunk\r\n" : la_merror_text(e, m->text, sizeof m->text);
-    c->state = LA_MCLIENT_SWALLOW;
-    if (e == LA_BAD_REQUEST) { /* where the next command begins is in doubt */
-        m->noreply = false;
-        c->closing = true;
-    }
-    la_mclient_pump_soon(c);
-}
-
-/* The data block is complete. */
-static void data_done(struct la_mclient *c)
-{
-    struct la_mpart *p = c->upload;
-    c->state = LA_MCLIENT_LINE;
-    c->since_ns = now_of(c);
-    if (p == NULL)
-        return;
-    c->upload = NULL;
-    p->command->start_ns = now_of(c);
-    p->command->due_ns = p->command->start_ns + p->command->branch->conf->timeouts.response_ms * 1000000u;
-    la_mpart_submit(p);
-}
-
-static void keep_data(struct la_mclient *c, const char *from, size_t n)
-{
-    struct la_mpart *p = c->upload;
-    if (p->body) {
-        enum la_err e = la_spool_write(p->body, from, n);
-        if (e != LA_OK)
-            upload_failed(c, e);
-    } else {
-        memcpy(p->out + p->out_n, from, n);
-        p->out_n += n;
-    }
-}
-
-/* A byte of the line end behind a data block. A block that stops between CR and LF, with LF CR LF behind it, was
- * counted one short: however it is read it ends at the same byte, so nothing behind it is in doubt. */
-static void take_end(struct la_mclient *c, const char *from)
-{
-    bool first = c->left == 2;
-    if (first && *from == '\n' && c->last == '\r' && !c->one_short) {
-        c->one_short = true;
-        return;
-    }
-    c->left--;
-    if (*from != (first ? '\r' : '\n')) {
-        upload_failed(c, LA_BAD_REQUEST);
-        c->state = LA_MCLIENT_LINE;
-        return;
-    }
-    keep_data(c, from, 1);
-}
-
-/* Bytes of a data block; how many were taken. */
-static size_t take_data(struct la_mclient *c, const char *from, size_t n)
-{
-    struct la_mpart *p = c->upload;
-    bool end = p && c->left <= 2;
-    n = la_min64(n, end ? 1 : p ? c->left - 2 : c->left);
-    if (p && p->body)
-        n = la_min64(n, la_spool_room(p->body));
-    if (n == 0)
-        return 0;
-    c->received += n;
-    if (end) {
-        take_end(c, from);
-    } else {
-        c->last = from[n - 1];
-        c->left -= n;
-        if (p)
-            keep_data(c, from, n);
-    }
-    if (c->left == 0 && c->state != LA_MCLIENT_LINE)
-        data_done(c);
-    return n;
-}
-
 /* ---- reading ---- */
-
-static void start_data(struct la_mclient *c, struct la_mpart *p, uint64_t n)
-{
-    c->upload = p;
-    c->left = n;
-    c->state = p ? LA_MCLIENT_DATA : LA_MCLIENT_SWALLOW;
-    c->since_ns = c->progress_ns = now_of(c);
-    c->received = 0;
-    c->last = 0;
-    c->one_short = false;
-    if (p && n > LA_BULK_BYTES && !begin_spool(c, p))
-        upload_failed(c, LA_MEMORY);
-}
 
 static void on_bad(struct la_mclient *c, const struct la_memc_fault *f)
 {
@@ -416,14 +272,15 @@ static void on_bad(struct la_mclient *c, const struct la_memc_fault *f)
     }
     if (f->noreply && !f->close) { /* as memcached: errors are not answered either */
         if (f->swallow)
-            start_data(c, NULL, f->swallow);
+            la_mupload_begin(c, NULL, f->swallow);
         return;
     }
-    la_mclient_fault(c, f->text, f->close);
+    c->abort |= la_mcommand_none(c, f->text) == NULL;
+    c->closing |= f->close;
     if (f->close)
         c->at = c->in_n;
     else if (f->swallow)
-        start_data(c, NULL, f->swallow);
+        la_mupload_begin(c, NULL, f->swallow);
 }
 
 /* One command out of what is there. False: more bytes are needed. */
@@ -452,7 +309,7 @@ static bool parse(struct la_mclient *c)
     c->since_ns = now_of(c);
     c->closing |= r.verb == LA_MEMC_QUIT;
     if (r.has_data)
-        start_data(c, upload, r.bytes + 2);
+        la_mupload_begin(c, upload, r.bytes + 2);
     return true;
 }
 
@@ -461,7 +318,7 @@ static void use(struct la_mclient *c)
 {
     while (c->at < c->in_n && !c->closing) {
         if (c->state != LA_MCLIENT_LINE) {
-            size_t n = take_data(c, c->in + c->at, c->in_n - c->at);
+            size_t n = la_mupload_take(c, c->in + c->at, c->in_n - c->at);
             c->at += n;
             if (n == 0)
                 return;
@@ -494,9 +351,46 @@ static bool make_room(struct la_mclient *c)
     return true;
 }
 
+/* What lies in the worker's buffer and could not be used yet. False: no memory. */
+static bool keep_rest(struct la_mclient *c)
+{
+    const char *from = c->in + c->at;
+    size_t n = c->closing ? 0 : c->in_n - c->at, cap = n > IN_FIRST ? n : IN_FIRST;
+    c->in = NULL;
+    c->at = c->in_n = 0;
+    if (n == 0)
+        return true;
+    if ((c->in = la_mem_get(env_of(c), cap)) == NULL)
+        return false;
+    c->in_cap = cap;
+    c->in_n = n;
+    memcpy(c->in, from, n);
+    return true;
+}
+
+/* Commands, into the worker's buffer: nearly always nothing of them is left when they have been used. */
+static ssize_t read_lines(struct la_mclient *c, bool *more)
+{
+    char *p = env_of(c)->scratch;
+    ssize_t n = la_stream_recv(&c->stream, p, BORROWED);
+    *more = n == (ssize_t)BORROWED;
+    if (n <= 0)
+        return n;
+    c->since_ns = c->progress_ns = now_of(c);
+    c->in = p;
+    c->in_n = (size_t)n;
+    use(c);
+    if (c->in != p || keep_rest(c))
+        return n;
+    c->abort = true;
+    return LA_STREAM_FAIL;
+}
+
 /* > 0, 0 at FIN, LA_STREAM codes. *more: there may be more to read. */
 static ssize_t read_some(struct la_mclient *c, bool *more)
 {
+    if (c->state == LA_MCLIENT_LINE && c->in == NULL)
+        return read_lines(c, more);
     struct la_env *e = env_of(c);
     if (c->state != LA_MCLIENT_LINE && c->at == c->in_n) { /* a data block: past the buffer */
         size_t most = la_min64(c->left, LA_SCRATCH_BYTES);
@@ -510,7 +404,7 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
             c->progress_ns = now_of(c);
             size_t at = 0;
             while (at < (size_t)n && c->state != LA_MCLIENT_LINE)
-                at += take_data(c, e->scratch + at, (size_t)n - at);
+                at += la_mupload_take(c, e->scratch + at, (size_t)n - at);
         }
         return n;
     }
@@ -532,7 +426,7 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
     return n;
 }
 
-static void run(struct la_mclient *c)
+void la_mclient_run(struct la_mclient *c)
 {
     c->entered++;
     use(c);
@@ -543,11 +437,7 @@ static void run(struct la_mclient *c)
             continue;
         if (n == 0) { /* what was asked is answered, then it is over */
             c->closing = true;
-            if (c->upload) {
-                c->upload->command->local = "";
-                c->upload->command->waits_for_data = false;
-                c->upload = NULL;
-            }
+            la_mupload_drop(c);
             la_mclient_pump_soon(c);
         }
         if (n == LA_STREAM_FAIL)
@@ -572,7 +462,7 @@ static void on_io(struct la_io *io, int events)
     if (events & LA_WRITE)
         la_mclient_pump_soon(c);
     if (events & LA_READ)
-        run(c);
+        la_mclient_run(c);
 }
 
 /* ---- fronts ---- */

@@ -3,13 +3,12 @@
  *
  * Owns: the part. Never: the order of answers (memcached_command.c), connections (lines).
  *
- * Good path: la_moutlet_for a key -> la_mpart_new -> (data) -> la_mpart_submit -> replies are matched, key by
- * key, and stored
- * -> over -> the command is told.
+ * Good path: la_moutlet_for a key -> la_mpart_new -> (data) -> la_mpart_submit -> replies are matched, key by key, and
+ * stored -> over -> the command is told.
  *
  * A server that is out is asked `version` when its pause is over, and is in again when it answers; with
- * flush_on_return it is emptied before that. Lines that are quiet for health.interval are asked as well. A reply with a key that was not asked for loses the line:
- * nothing on it can be trusted. */
+ * flush_on_return it is emptied before that. Lines that are quiet for health.interval are asked as well. A reply with a
+ * key, or an opaque, that was not asked for loses the line: nothing on it can be trusted. */
 #include "memcached.h"
 #include "lastack/ring.h"
 
@@ -175,21 +174,18 @@ bool la_moutlet_usable(struct la_outlet *o)
 
 /* ---- the request ---- */
 
-static size_t part_size(unsigned slots)
+static size_t part_size(unsigned slots, size_t out_cap)
 {
-    return sizeof(struct la_mpart) + slots * sizeof(struct la_mslot);
+    return sizeof(struct la_mpart) + slots * sizeof(struct la_mslot) + out_cap;
 }
 
 struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t out_cap, unsigned slots)
 {
-    struct la_mpart *p = la_mem_get(m->env, part_size(slots));
+    struct la_mpart *p = la_mem_get(m->env, part_size(slots, out_cap));
     if (p == NULL)
         return NULL;
     memset(p, 0, sizeof *p);
-    if ((p->out = la_mem_get(m->env, out_cap)) == NULL) {
-        la_mem_put(m->env, p, part_size(slots));
-        return NULL;
-    }
+    p->out = (char *)(p->slot + slots);
     p->slots = slots;
     p->out_cap = out_cap;
     p->command = m;
@@ -206,12 +202,11 @@ void la_mpart_free(struct la_mpart *p)
     struct la_mcommand *m = p->command;
     la_assert(p->ask.lane == NULL);
     la_mpart_forget(p);
-    la_mem_put(m->env, p->out, p->out_cap);
     if (p->body)
         la_spool_free(&p->body);
     free(p->dir);
     la_list_remove(&p->node);
-    la_mem_put(m->env, p, part_size(p->slots));
+    la_mem_put(m->env, p, part_size(p->slots, p->out_cap));
 }
 
 static bool is_safe(const struct la_mcommand *m)
@@ -285,8 +280,9 @@ static void big_value(struct la_mpart *p, uint64_t size)
         c->bulk = 8;
 }
 
-/* A VALUE line of get and the like: for which of the keys that are still open? */
-static bool match(struct la_mpart *p, const struct la_memc_line *l)
+/* A VALUE line of get and the like: for which of the keys that are still open? *kept: what of it is to be stored, with the
+ * data that follow. */
+static bool match(struct la_mpart *p, const struct la_memc_line *l, struct la_slice *kept)
 {
     struct la_mcommand *m = p->command;
     struct la_slice key = l->key;
@@ -306,10 +302,11 @@ static bool match(struct la_mpart *p, const struct la_memc_line *l)
         store(p, key);
         store(p, l->rest);
         store(p, LA_SLICE("\r\n"));
+        *kept = (struct la_slice){0};
     } else {
-        store(p, l->bytes);
+        *kept = l->bytes;
     }
-    p->slot[i].end = p->store_in + l->size + 2;
+    p->slot[i].end = p->store_in + kept->n + l->size + 2;
     p->decided = i + 1;
     p->hit = true;
     m->hits++;
@@ -380,6 +377,19 @@ static void store_line(struct la_mpart *p, const struct la_memc_line *l, bool er
         store(p, l->bytes);
 }
 
+/* Is the first line of a meta reply this command's? */
+static bool is_mine(const struct la_mpart *p, const struct la_memc_line *l, bool value)
+{
+    struct la_slice flags = l->bytes, first;
+    if (p->reply.expect != LA_MEMC_EXPECT_META)
+        return true;
+    if (value)
+        return la_memc_meta_matches(p->ask.head, l->rest);
+    flags.n -= 2;
+    la_memc_next_key(&flags, &first);
+    return la_memc_meta_matches(p->ask.head, flags);
+}
+
 static void decide_rest(struct la_mpart *p)
 {
     for (; p->decided < p->keys; p->decided++)
@@ -390,18 +400,24 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
 {
     struct la_mpart *p = la_container(a, struct la_mpart, ask);
     struct la_mcommand *m = p->command;
+    struct la_slice head = {0}; /* a VALUE line whose data lie behind it: one copy */
     for (;;) {
         struct la_memc_line l;
         size_t k;
         enum la_memc_piece piece = la_memc_reply_feed(&p->reply, at + *used, n - *used, &k, &l);
         *used += k;
         switch (piece) {
-        case LA_MEMC_PIECE_NONE: return LA_ASK_MORE;
+        case LA_MEMC_PIECE_NONE:
+            if (head.n)
+                store(p, head);
+            return LA_ASK_MORE;
         case LA_MEMC_PIECE_BAD: return LA_ASK_BAD;
         case LA_MEMC_PIECE_VALUE:
             if (m->shape == LA_MEMC_SHAPE_KEYS) {
-                if (!match(p, &l))
+                if (!match(p, &l, &head))
                     return LA_ASK_BAD;
+            } else if (!is_mine(p, &l, true)) {
+                return LA_ASK_BAD;
             } else {
                 p->wants_data = true;
                 store_line(p, &l, false);
@@ -410,11 +426,12 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
             break;
         case LA_MEMC_PIECE_DATA:
             if (!p->hidden)
-                store(p, l.bytes);
+                store(p, head.n ? la_slice(head.p, head.n + l.bytes.n) : l.bytes);
+            head.n = 0;
             break;
         case LA_MEMC_PIECE_STAT: store(p, l.bytes); break;
         case LA_MEMC_PIECE_LAST:
-            if (!p->wants_data && !la_memc_answers(m->verb, l.bytes))
+            if (!p->wants_data && (!la_memc_answers(m->verb, l.bytes) || !is_mine(p, &l, false)))
                 return LA_ASK_BAD;
             if (m->shape == LA_MEMC_SHAPE_KEYS)
                 decide_rest(p);

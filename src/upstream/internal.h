@@ -10,7 +10,7 @@ struct la_upstreams {
     struct la_loop *loop;
     unsigned worker;
     struct la_crew *crew;
-    struct la_slab conns;
+    struct la_slab conns, lanes;
     struct la_list branches; /* of the present configuration, and retired ones */
     struct la_list retired;  /* outlets */
     bool draining;

@@ -5,6 +5,7 @@
  * A client's asks of one server stay on one line, so that they keep their order. Lanes with something to write stand in
  * a ring; those whose next ask is bulk, while another bulk one is under way, stand aside. One thread. */
 #include "line_private.h"
+#include "lastack/slab.h"
 
 #include <stdlib.h>
 
@@ -34,7 +35,7 @@ void la_lane_drop(struct la_lane *n)
         return;
     la_list_remove(&n->node);
     la_list_remove(&n->of_client);
-    free(n);
+    la_slab_put(&n->line->outlet->branch->home->lanes, n);
 }
 
 void la_lanes_forget(struct la_list *lanes)
@@ -78,14 +79,29 @@ static struct la_line *choose(struct la_outlet *o, bool bulk)
  * others when it is likely. */
 static bool wants_look(const struct la_line *l, const struct la_ask *a)
 {
-    return !a->safe || la_now_ns(l->outlet->branch->home) - l->reply_ns > LOOK_NS;
+    uint64_t now = la_now_ns(l->outlet->branch->home);
+    return l->state == LINE_UP && l->inflight == 0 && l->look_ns != now && (!a->safe || now - l->reply_ns > LOOK_NS);
+}
+
+/* Was it hung up while nothing was asked? */
+static void look(struct la_line *l)
+{
+    int quiet = la_stream_peek(&l->conn->stream);
+    l->look_ns = la_now_ns(l->outlet->branch->home);
+    if (quiet != 0)
+        la_line_lose(l, LA_SERVER_CLOSED, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet < 0);
+}
+
+void la_lanes_init(struct la_slab *s)
+{
+    la_slab_init(s, sizeof(struct la_lane), 56);
 }
 
 static struct la_lane *lane_new(struct la_line *l, struct la_list *lanes)
 {
-    struct la_lane *n = la_xcalloc(1, sizeof *n);
-    n->line = l;
-    n->credit = LA_LINE_QUANTUM;
+    struct la_lane *n = la_slab_get(&l->outlet->branch->home->lanes);
+    la_assert(n != NULL); /* as la_xcalloc */
+    *n = (struct la_lane){.line = l, .credit = LA_LINE_QUANTUM};
     la_list_init(&n->node);
     la_list_init(&n->asks);
     la_list_init(&n->of_client);
@@ -127,17 +143,16 @@ static void ask_in(struct la_lane *mine, struct la_ask *a)
     la_line_age(l, a);
     if (first)
         la_lane_place(mine, false);
-    if (l->state == LINE_UP && l->inflight == 0 && wants_look(l, a)) { /* was it hung up while nothing was asked? */
-        int quiet = la_stream_peek(&l->conn->stream);
-        if (quiet != 0)
-            la_line_lose(l, LA_SERVER_CLOSED, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES,
-                         quiet < 0);
-    }
+    if (wants_look(l, a))
+        look(l);
     if (l->state == LINE_DOWN)
         la_line_dial(l);
     if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN || l->quiet_timer)
         la_line_arm(l);
-    la_line_flush_soon(l);
+    if (l->state == LINE_UP && l->queued >= LA_LINE_EARLY && l->ahead == 0 && !a->bulk)
+        la_line_flush(l);
+    else
+        la_line_flush_soon(l);
 }
 
 void la_lines_look(struct la_outlet *o)

@@ -24,8 +24,6 @@
 #define AGAIN_MOST 4 /* after others' faults; after what may be its own: once */
 #define GRACE_NS  100000000u /* what an ask gets at least after another one's fault */
 
-static void flush(struct la_idle *i);
-
 static struct la_upstreams *home(const struct la_line *l)
 {
     return l->outlet->branch->home;
@@ -191,6 +189,15 @@ static void failed(struct la_line *l, enum la_err e)
                        o->branch->shared->name, la_err_info(e)->text);
 }
 
+/* Is it to end? A drained one goes when nothing waits; the others when they have carried something. */
+static bool should_end(const struct la_line *l)
+{
+    const struct la_pool *p = &l->outlet->pool;
+    if (p->draining)
+        return l->waiting == 0;
+    return l->conn->item.requests > 0 && la_pool_says_goodbye(p, &l->conn->item, la_now_ns(home(l)));
+}
+
 /* ---- reading ---- */
 
 /* The backend ended it, or it broke. */
@@ -279,7 +286,8 @@ static void on_readable(struct la_line *l)
     }
     if (l->state == LINE_UP) {
         la_line_arm(l);
-        la_line_flush_soon(l);
+        if (l->waiting || l->ahead || l->ending || should_end(l))
+            la_line_flush_soon(l);
     }
 }
 
@@ -289,7 +297,7 @@ static void on_event(struct la_conn *c, int events)
     if (events & LA_READ)
         on_readable(l);
     if (l->conn == c && (events & LA_WRITE))
-        flush(&l->idle);
+        la_line_flush(l);
 }
 
 /* ---- writing ---- */
@@ -393,15 +401,6 @@ static void say_goodbye(struct la_line *l)
     la_line_arm(l);
 }
 
-/* Is it to end? A drained one goes when nothing waits; the others when they have carried something. */
-static bool should_end(const struct la_line *l)
-{
-    const struct la_pool *p = &l->outlet->pool;
-    if (p->draining)
-        return l->waiting == 0;
-    return l->conn->item.requests > 0 && la_pool_says_goodbye(p, &l->conn->item, la_now_ns(home(l)));
-}
-
 static bool write_some(struct la_line *l)
 {
     struct iovec v[IOVS];
@@ -423,9 +422,8 @@ static bool write_some(struct la_line *l)
     return (size_t)k == all;
 }
 
-static void flush(struct la_idle *i)
+void la_line_flush(struct la_line *l)
 {
-    struct la_line *l = la_container(i, struct la_line, idle);
     if (l->state != LINE_UP)
         return;
     struct la_conn *conn = l->conn;
@@ -449,6 +447,11 @@ static void flush(struct la_idle *i)
         starved = gather(l, v) == 0;
     }
     la_io_want(&conn->stream.io, LA_READ | (l->ahead && !starved ? LA_WRITE : 0));
+}
+
+static void on_idle(struct la_idle *i)
+{
+    la_line_flush(la_container(i, struct la_line, idle));
 }
 
 void la_ask_resume(struct la_ask *a)
@@ -545,6 +548,6 @@ void la_line_init(struct la_line *l, struct la_outlet *o)
     la_list_init(&l->sent);
     la_list_init(&l->ages);
     la_list_init(&l->idle.node);
-    l->idle.cb = flush;
+    l->idle.cb = on_idle;
     la_timer_init(&l->timer, o->branch->home->loop, on_timer);
 }

@@ -8,6 +8,7 @@
 
 #define LA_LINE_QUANTUM 16384
 #define LA_LINE_AHEAD   65536u /* picked and not yet taken by the socket */
+#define LA_LINE_EARLY   1024u  /* what waits and is no less is written at once: the server works while more is asked for */
 
 enum la_line_state { LINE_DOWN, LINE_DIALING, LINE_UP };
 
@@ -25,6 +26,7 @@ struct la_line {
     uint64_t ahead, queued; /* bytes */
     uint64_t replies;  /* that this connection has given */
     uint64_t reply_ns; /* when the last one was complete */
+    uint64_t look_ns;  /* when it was looked whether it was hung up */
     const char *goodbye;
     bool suspect;     /* lost with asks on it, or not to be had, and nothing was heard since */
     bool quiet_timer; /* the timer waits for quiet, not for an ask's time */
@@ -60,6 +62,7 @@ void la_line_age(struct la_line *l, struct la_ask *a); /* puts it among the ages
 void la_line_dial(struct la_line *l);
 void la_line_arm(struct la_line *l);
 void la_line_flush_soon(struct la_line *l);
+void la_line_flush(struct la_line *l);
 /* The connection is no more. What cannot be sent again fails. */
 void la_line_lose(struct la_line *l, enum la_err e, enum la_close_cause cause, bool gone);
 void la_line_fail_all(struct la_line *l, enum la_err e);

@@ -73,6 +73,7 @@ struct la_upstreams *la_upstreams_new(struct la_loop *l, unsigned worker, struct
     u->crew = crew;
     u->random = la_random_seed();
     la_slab_init(&u->conns, sizeof(struct la_conn), 16);
+    la_lanes_init(&u->lanes);
     la_list_init(&u->branches);
     la_list_init(&u->retired);
     return u;
@@ -346,5 +347,6 @@ void la_upstreams_free(struct la_upstreams **up)
     struct reaper *r = reaper_of(u);
     la_list_remove(&r->idle.node);
     la_slab_fini(&u->conns);
+    la_slab_fini(&u->lanes);
     free(r);
 }

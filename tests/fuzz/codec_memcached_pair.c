@@ -27,11 +27,14 @@ static void check_line(const struct la_memc_request *r, const char *line, size_t
 static void check_keys(const struct la_memc_request *r)
 {
     struct la_slice all = r->keys, key;
+    size_t n = 0;
     while (la_memc_next_key(&all, &key)) {
+        n++;
         FUZZ_CHECK(key.n > 0 && key.n <= LA_MEMC_KEY_MAX);
         for (size_t i = 0; i < key.n; i++)
             FUZZ_CHECK((unsigned char)key.p[i] > 0x20 && key.p[i] != 0x7f);
     }
+    FUZZ_CHECK(n == r->keys_n);
 }
 
 /* Refused before its end was there, by a key that is too long; looked at later it may wait for its end. */

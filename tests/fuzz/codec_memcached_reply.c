@@ -22,6 +22,11 @@ static uint64_t run(enum la_memc_expect e, const uint8_t *data, size_t size, siz
             hash = (hash ^ (uint8_t)l.bytes.p[i]) * 1099511628211u;
         for (int v = 0; v < LA_MEMC_VERB_COUNT && piece == LA_MEMC_PIECE_LAST; v++)
             (void)la_memc_answers((enum la_memc_verb)v, l.bytes);
+        if (e == LA_MEMC_EXPECT_META && (piece == LA_MEMC_PIECE_VALUE || piece == LA_MEMC_PIECE_LAST)) {
+            struct la_slice echo = piece == LA_MEMC_PIECE_VALUE ? l.rest : l.bytes;
+            (void)la_memc_meta_matches(l.bytes, echo);
+            (void)la_memc_meta_matches(LA_SLICE("mg Zm9v b k O1\r\n"), echo);
+        }
         free(p);
         at += used;
         *end = at;

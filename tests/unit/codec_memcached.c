@@ -23,6 +23,7 @@ static enum la_memc_result parse(const char *text, size_t n, struct la_memc_requ
         CHECK_EQ(r2.verb, r->verb);
         CHECK(la_slice_eq(r2.key, r->key));
         CHECK_EQ(r2.bytes, r->bytes);
+        CHECK_EQ(r2.keys_n, r->keys_n);
         CHECK(f2.text == f->text);
         CHECK_EQ(f2.swallow, f->swallow);
     }
@@ -295,6 +296,31 @@ static void test_flags(void)
         CHECK_EQ(la_memc_quiet_hides(quiet[i].verb, la_slice_str(quiet[i].line)), quiet[i].hidden);
 }
 
+static void test_echoes(void)
+{
+    static const struct {
+        const char *asked, *flags;
+        bool matches;
+    } of[] = {
+        {"mg k1 v\r\n", "", true},
+        {"mg k1 v k O7\r\n", "kk1 O7", true},
+        {"mg k1 v k O7\r\n", "O7", true},
+        {"mg k1 v k O7\r\n", "kk2 O7", false},
+        {"mg k1 v k O7\r\n", "kk1 O8", false},
+        {"mg k1 v k O7\r\n", "kk1 O77", false},
+        {"mg k1 v k\r\n", "kk1 O7", false},
+        {"mg k1 v O7\r\n", "kk1 O7", false},
+        {"ms k1 4 k O7\r\nO8 k\r\n", "kk1 O7", true},
+        {"ms k1 4\r\nO8 k\r\n", "O8", false},
+        {"mg Zm9v b k v\r\n", "kZm9v b", true},
+        {"mg Zm9v b k v\r\n", "kZm9w b", false},
+        {"mg foo k v\r\n", "kZm9v b", true}, /* it was stored with b: the same key, written so */
+        {"mg Zm9v k v\r\n", "kZm9v b", false},
+    };
+    for (size_t i = 0; i < la_count(of); i++)
+        CHECK_EQ(la_memc_meta_matches(la_slice_str(of[i].asked), la_slice_str(of[i].flags)), of[i].matches);
+}
+
 static void test_base64(void)
 {
     static const char *const pairs[][2] = {
@@ -327,6 +353,7 @@ int main(void)
     test_replies();
     test_answers();
     test_flags();
+    test_echoes();
     test_base64();
     return TEST_DONE();
 }

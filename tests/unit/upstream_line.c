@@ -285,6 +285,7 @@ static unsigned model(void)
     static struct la_upstream_stats stats;
     static struct la_upstream shared = {.name = (char *)(uintptr_t)"test"};
     struct la_upstreams home = {0};
+    la_lanes_init(&home.lanes);
     struct la_branch branch = {.home = &home, .shared = &shared, .stats = &stats, .conf = &conf};
     struct la_outlet outlet = {.branch = &branch};
     struct la_server *server = la_xcalloc(1, sizeof *server + sizeof(struct la_cell));
@@ -318,6 +319,7 @@ static unsigned model(void)
     for (unsigned i = 0; i < CLIENTS; i++)
         CHECK(la_list_empty(&lanes[i]));
     la_lines_close(&outlet);
+    la_slab_fini(&home.lanes);
     free(up);
     up = NULL;
     dial_cb = NULL;
