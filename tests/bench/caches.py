@@ -2,7 +2,9 @@
 
 lastack and twemproxy stand in front of the same three servers, with the same placing (PHP's default) and as many connections to
 each; "direct" is one server that the clients connect to themselves. The proxies have the first CPU, the servers and the load
-the last one, as in the other rows."""
+the last one, as in the other rows, but for one user alone: with two CPUs each of a proxy's hops wakes the other CPU, and direct
+none, so that it would be the machine's wake-ups that are measured. There everything has one CPU, and "floor" (floor.c) is what
+a hop costs that does nothing."""
 import contextlib
 import json
 import os
@@ -67,6 +69,13 @@ def twemproxy(work, cpus, servers, pool):
     return Front(work, cpus, servers, "twemproxy", words, port)
 
 
+class Floor(Front):
+    def __init__(self, work, cpus, server):
+        port = free_port()
+        answer = len(b"VALUE key:0000 0 %d\r\n" % SIZE) + SIZE + len(b"\r\nEND\r\n")
+        super().__init__(work, cpus, [server], "floor", [program("bench_floor"), port, server.port, answer, "kept", "ask=get key:0000"], port)
+
+
 def load_words(bench, target, **options):
     words = [program("bench_memc"), "--port", target.port, "--size", SIZE]
     for key, value in options.items():
@@ -82,13 +91,13 @@ def load(bench, target, **options):
 
 
 @contextlib.contextmanager
-def site(bench, pool=1):
-    """The targets, every key stored through each."""
+def site(bench, pool=1, one_cpu=False):
+    """The targets, every key stored through each. one_cpu: and what a hop costs at least; all of it where the load is."""
     with contextlib.ExitStack() as stack:
         def own(thing):
             stack.callback(thing.close)
             return thing
-        cpus, work = bench.cpus[:1], bench.work
+        cpus, work = bench.load.cpus if one_cpu else bench.cpus[:1], bench.work
         many = lambda: [own(Server(work, bench.load.cpus)) for _ in range(SERVERS)]
         targets = [own(lastack(work, cpus, many(), bench.binary["lastack"], pool))]
         if "before" in bench.options.peers:
@@ -99,6 +108,8 @@ def site(bench, pool=1):
                 for n in range(KEYS):
                     if c.set(b"key:%04d" % n, b"x" * SIZE) != b"STORED\r\n":
                         raise RuntimeError(f"{t.name}: key {n} could not be stored")
+        if one_cpu:
+            targets.append(own(Floor(work, cpus, targets[-1].servers[0])))
         yield targets
 
 
@@ -140,11 +151,18 @@ def memcached_short(bench):
     found = measure_gets(bench, row, 16)
     add(bench, row, found, ("cpu", "us per get", "cpu_us"), ("cpu with servers", "us per get", "all_us"),
         ("get p50", "us", "get_p50_us"), ("get p99", "us", "get_p99_us"), ("page p50", "us", "page_p50_us"), ("page p99", "us", "page_p99_us"))
-    with site(bench) as targets:  # and one user alone: what a page waits for
-        alone = {t.name: [] for t in targets}
-        for t in bench.rounds(targets, bench.options.rounds):
-            alone[t.name].append(load(bench, t, clients=1, ms=bench.ms))
-    add(bench, row, alone, ("page p50, one client", "us", "page_p50_us"))
+
+
+def memcached_alone(bench):
+    """memcached: one user alone on one CPU; short pages, and gets over a kept connection"""
+    row = "memcached alone"
+    with site(bench, one_cpu=True) as targets:
+        for options, quantile, metric in ((dict(), "page_p50_us", "page p50"), (dict(kept=1), "get_p50_us", "kept get p50")):
+            found = {t.name: [] for t in targets}
+            for t in bench.rounds(targets, bench.options.pairs):
+                found[t.name].append(load(bench, t, clients=1, ms=bench.ms, **options)[quantile])
+            for name, runs in found.items():
+                bench.table.add(row, metric, "us", name, runs)
 
 
 def memcached_kept(bench):
@@ -186,4 +204,4 @@ def memcached_large(bench):
         bench.table.add(row, "with / without", "", name, [a / b for a, b in zip(during, without)])
 
 
-ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_many, memcached_large)}
+ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_alone, memcached_many, memcached_large)}

@@ -151,7 +151,7 @@ static void answered(struct client *c)
     }
     sample(load.page, &load.page_n, now - c->page_ns);
     load.pages++;
-    if (now < load.end_ns)
+    if (now < load.end_ns || load.answers < load.clients)
         begin(c);
 }
 
@@ -224,7 +224,7 @@ static void run(void)
         load.client[i].next_key = i * 37;
         begin(&load.client[i]);
     }
-    for (uint64_t now = last; !load.failed && now < load.end_ns; now = now_ns()) {
+    for (uint64_t now = last; !load.failed && (now < load.end_ns || load.answers < load.clients); now = now_ns()) {
         int n = epoll_wait(load.epoll, e, 64, 100);
         if (n > 0)
             last = now;

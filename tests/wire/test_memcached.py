@@ -287,6 +287,32 @@ def test_access_log_has_a_line_for_each_command(run):
     assert all(x["total_ms"] >= 0 for x in found)
 
 
+def test_access_log_names_commands_whose_client_left(run):
+    """One that a server was asked, once its answer is there; one whose data never came, at once."""
+    asked, go = threading.Event(), threading.Event()
+
+    def handler(conn):
+        while (line := conn.recv_line()) is not None:
+            if line == b"get a":
+                asked.set()
+                go.wait(10)
+                conn.send(b"VALUE a 0 1\r\n1\r\nEND\r\n")
+            else:
+                conn.send(b"VERSION 1\r\n")
+    server = run.own(mc.Fake(handler))
+    p, port = mc.front(run, [server], timeouts={"response": "20s"})
+    with mc.Client(port) as c:
+        c.send(b"get a\r\nset b 0 0 5\r\nxy")
+        assert asked.wait(10)
+        c.reset()
+    found, = until(p.access, 10, "the set")
+    assert (found["command"], found["key"], found["result"], found["error"], found["bytes_out"]) == ("set", "b", "", "client_gone", 0)
+    go.set()
+    _, found = until(lambda: len(p.access()) == 2 and p.access(), 10, "the get")
+    assert (found["command"], found["key"], found["result"], found["hits"]) == ("get", "a", "VALUE", 1)
+    assert (found["error"], found["bytes_out"], found["client"]) == ("client_gone", 0, "127.0.0.1")
+
+
 def test_access_log_in_one_line(run):
     server, = mc.start(run)
     p, port = mc.front(run, [server], top={"log": {"format": "combined"}})
