@@ -1,6 +1,6 @@
 /* memcached.h: what the files of the memcached protocol share: the client (memcached_client.c), its commands
- * and their answers (memcached_command.c, memcached_keys.c, memcached_stats.c), a command's parts at the servers and which server that is
- * (memcached_server.c). */
+ * and their answers (memcached_command.c, memcached_keys.c, memcached_stats.c), a command's parts at the servers (memcached_server.c), and
+ * which server that is (memcached_outlet.c). */
 #ifndef LASTACK_PROTO_MEMCACHED_H
 #define LASTACK_PROTO_MEMCACHED_H
 
@@ -197,6 +197,11 @@ static inline void la_mpart_add(struct la_mpart *p, const void *from, size_t n) 
 }
 void la_mpart_submit(struct la_mpart *p);
 void la_mpart_free(struct la_mpart *p);
+
+/* memcached_outlet.c */
+/* The outlet that holds the key, whether it is in or not; NULL: there is none. */
+struct la_outlet *la_moutlet_find(struct la_branch *b, struct la_slice key);
+void la_moutlet_quiet(struct la_outlet *o, struct la_line *l); /* for la_lines.quiet */
 /* The outlet that holds the key; NULL: its server is out, and nobody stands in. */
 struct la_outlet *la_moutlet_for(struct la_front *f, struct la_slice key);
 struct la_outlet *la_moutlet_any(struct la_front *f);

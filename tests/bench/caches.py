@@ -8,12 +8,15 @@ a hop costs that does nothing."""
 import contextlib
 import json
 import os
+import socket
 import subprocess
 
 import measure
 from harness import memcached as mc
+from harness.netns import PREFIX, Host
 from harness.process import Process
 from harness.proxy import BIN, free_port
+from harness.wait import until
 from proxies import fill, pinned, program
 
 KEYS, SIZE, LARGE = 1000, 100, 1_000_000
@@ -165,6 +168,61 @@ def memcached_alone(bench):
                 bench.table.add(row, metric, "us", name, runs)
 
 
+@contextlib.contextmanager
+def far_site(bench):
+    """Three servers a millisecond away (each way), and lastack where the scripts are; its port, a server's."""
+    def link(a, device, b, other):
+        subprocess.run(["ip", "link", "add", device, "netns", a.name, "type", "veth", "peer", "name", other, "netns", b.name], check=True)
+    with contextlib.ExitStack() as stack:
+        def own(thing):
+            stack.callback(thing.close)
+            return thing
+        near, wire, far = (own(Host(f"{PREFIX}m{letter}")) for letter in "nwf")
+        link(near, "w0", wire, "w1"), link(far, "w0", wire, "w2")
+        near.add_address("w0", "10.77.9.1/24"), far.add_address("w0", "10.77.9.2/24")
+        for host, device in ((near, "w0"), (far, "w0"), (wire, "w1"), (wire, "w2")):
+            host.link(device, True)
+        words = [program("peer_wire"), "--a", "w1", "--b", "w2", "--delay-ms", 1]
+        own(Process(wire.command(pinned(bench.cpus[:1], words)), bench.work, "wire"))
+        servers = [own(Far(far, bench)) for _ in range(SERVERS)]
+        port = free_port()
+        conf = fill("lastack-memcached.yaml", os.path.join(bench.work, "far.yaml"), PORT=port, ADMIN=free_port(), POOL=1,
+                    SERVERS=", ".join(f'"10.77.9.2:{s.port}"' for s in servers))
+        own(Process(near.command(pinned(bench.cpus[:1], [bench.binary["lastack"] or BIN, "run", conf])), bench.work, "lastack-far"))
+        with near.inside():
+            for host, p in [("10.77.9.2", s.port) for s in servers] + [("127.0.0.1", port)]:
+                until(lambda: socket.create_connection((host, p), 5).close() is None, 20, f"{host}:{p}")
+            with socket.create_connection(("127.0.0.1", port)) as a, socket.create_connection(("10.77.9.2", servers[0].port)) as b:
+                for s in (a, b):
+                    s.sendall(b"".join(b"set key:%04d 0 0 %d\r\n%b\r\n" % (n, SIZE, b"x" * SIZE) for n in range(KEYS)))
+                    left = KEYS * len(b"STORED\r\n")
+                    while left:
+                        left -= len(s.recv(65536))
+        yield near, port, servers[0].port
+
+
+class Far(Process):
+    def __init__(self, host, bench):
+        self.port = free_port()
+        words = [mc.binary("memcached", "memcached"), "-u", "nobody", "-l", "10.77.9.2", "-p", self.port, "-U", 0, "-t", 1]
+        super().__init__(host.command(pinned(bench.load.cpus, words)), bench.work, f"memcached-far-{self.port}")
+
+
+def memcached_far(bench):
+    """memcached: one user's pages, three servers 2 ms away: direct a page opens a connection to each"""
+    with far_site(bench) as (near, port, server):
+        runs = {"lastack": [], "direct": []}
+        for name in bench.rounds(list(runs), bench.options.pairs):
+            options = ["--port", port] if name == "lastack" else ["--host", "10.77.9.2", "--port", server, "--connects", SERVERS]
+            words = pinned(bench.load.cpus, [program("bench_memc"), "--clients", 1, "--ms", 4 * bench.ms, "--size", SIZE, *options])
+            done = subprocess.run(near.command([str(w) for w in words]), capture_output=True, text=True, timeout=60)
+            if done.returncode:
+                raise RuntimeError(f"{name}: {done.stderr}")
+            runs[name].append(json.loads(done.stdout)["page_p50_us"])
+        for name, values in runs.items():
+            bench.table.add("memcached far", "page p50", "us", name, values)
+
+
 def memcached_kept(bench):
     """memcached: clients that stay connected, one get after the other"""
     row = "memcached kept"
@@ -204,4 +262,4 @@ def memcached_large(bench):
         bench.table.add(row, "with / without", "", name, [a / b for a, b in zip(during, without)])
 
 
-ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_alone, memcached_many, memcached_large)}
+ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_alone, memcached_far, memcached_many, memcached_large)}

@@ -1,10 +1,12 @@
 /* memc.c: the cheapest load of memcached clients: pages (open, gets, close), or clients that stay, or clients that
  * move large values.
  *
- *   bench_memc --port N --clients N --ms N [--gets 20] [--kept 1] [--keys 1] [--size 100] [--large BYTES]
+ *   bench_memc --port N --clients N --ms N [--host A.B.C.D] [--gets 20] [--kept 1] [--keys 1] [--size 100] [--large BYTES]
+ *              [--connects 1]
  *
  * A page is a connection and --gets gets over it, one after the other; --kept: the connection stays and a page is
- * only its gets. Each get names --keys keys out of 1,000 ("key:0000"...), whose values, of --size bytes, must be there:
+ * only its gets. --connects: a page opens so many, one after the other, as it does whose keys are on so many servers; the
+ * gets take the last one. Each get names --keys keys out of 1,000 ("key:0000"...), whose values, of --size bytes, must be there:
  * an answer is known by its length, its first word and its END. --large: each client stores a value of so many bytes
  * and gets it back, all the time, and nothing is timed.
  *
@@ -19,9 +21,10 @@
 #define STALL_MS 20000
 #define SAMPLES  (1u << 21)
 #define KEYS     1000u
+#define CONNECTS 8u
 
 struct client {
-    int fd;
+    int fd, more[CONNECTS];
     bool storing; /* large: the value is on its way out */
     uint64_t left, page_ns, get_ns; /* gets of this page; when they began */
     size_t out_at, got;
@@ -30,7 +33,8 @@ struct client {
 };
 
 static struct {
-    uint64_t port, clients, ms, gets, kept, keys, size, large;
+    uint64_t port, clients, ms, gets, kept, keys, size, large, connects;
+    const char *host;
     int epoll;
     struct client *client;
     struct sockaddr_in target;
@@ -40,7 +44,7 @@ static struct {
     char *block; /* large: the set */
     size_t block_n, reply_n, large_n;
     const char *failed;
-} load = {.clients = 1, .ms = 1000, .gets = 20, .keys = 1, .size = 100};
+} load = {.clients = 1, .ms = 1000, .gets = 20, .keys = 1, .size = 100, .connects = 1, .host = "127.0.0.1"};
 
 static uint64_t now_ns(void)
 {
@@ -61,15 +65,23 @@ static void fail(const char *why)
         load.failed = why;
 }
 
+static int connected(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&load.target, sizeof load.target) != 0)
+        fail("connect");
+    return fd;
+}
+
 static void dial(struct client *c)
 {
     int one = 1;
     c->page_ns = now_ns();
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&load.target, sizeof load.target) != 0) {
-        fail("connect");
+    for (uint64_t i = 1; i < load.connects; i++)
+        c->more[i] = connected();
+    c->fd = connected();
+    if (load.failed)
         return;
-    }
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     int flags = fcntl(c->fd, F_GETFL);
     fcntl(c->fd, F_SETFL, flags | O_NONBLOCK);
@@ -146,6 +158,8 @@ static void answered(struct client *c)
     }
     if (!load.kept) {
         close(c->fd);
+        for (uint64_t i = 1; i < load.connects; i++)
+            close(c->more[i]);
         c->fd = -1;
         now = now_ns();
     }
@@ -198,7 +212,7 @@ static void prepare(void)
     size_t head = (size_t)snprintf(line, sizeof line, "VALUE key:0000 0 %llu\r\n", (unsigned long long)load.size);
     load.reply_n = load.keys * (head + load.size + 2) + 5;
     load.target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)load.port),
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                                       .sin_addr.s_addr = inet_addr(load.host)};
     load.client = calloc(load.clients, sizeof *load.client);
     load.page = malloc(SAMPLES * sizeof *load.page);
     load.get = malloc(SAMPLES * sizeof *load.get);
@@ -246,12 +260,16 @@ int main(int argc, char **argv)
         const char *name;
         uint64_t *to;
     } options[] = {{"port", &load.port}, {"clients", &load.clients}, {"ms", &load.ms},     {"gets", &load.gets},
-                   {"kept", &load.kept}, {"keys", &load.keys},       {"size", &load.size}, {"large", &load.large}};
-    for (int i = 1; i + 1 < argc; i += 2)
+                   {"kept", &load.kept}, {"keys", &load.keys},       {"size", &load.size}, {"large", &load.large},
+                   {"connects", &load.connects}};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--host") == 0)
+            load.host = argv[i + 1];
         for (size_t k = 0; k < sizeof options / sizeof *options; k++)
             if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, options[k].name) == 0)
                 *options[k].to = strtoull(argv[i + 1], NULL, 10);
-    if (load.port == 0 || load.keys > KEYS || load.gets == 0) {
+    }
+    if (load.port == 0 || load.keys > KEYS || load.gets == 0 || load.connects - 1 >= CONNECTS) {
         fprintf(stderr, "usage: bench_memc --port N [--clients N] ...\n");
         return 2;
     }
