@@ -52,7 +52,9 @@ struct la_client_view;
 /* What clients of a front speak, when it is not HTTP/1.1. */
 struct la_client_protocol {
     const char *name;
-    void (*accept)(struct la_front *f, int fd, const struct la_addr *peer);
+    /* Takes over the descriptor, which has been counted, and with it the stream that it was opened in; from NULL: a plain
+     * one. unnamed: nobody has been told whose it is. */
+    void (*accept)(struct la_front *f, int fd, struct la_stream *from, const struct la_addr *peer, bool unnamed);
     void (*drain)(struct la_front *f); /* idle clients are closed, others when they are answered */
     void (*close)(struct la_front *f); /* all of them, at once */
     /* Its clients with something under way. */
@@ -104,7 +106,8 @@ struct la_front {
     size_t proxy_nets;
     bool half_close_serve;
     bool draining; /* responses close their connection; idle clients are closed */
-    struct la_list list; /* clients */
+    struct la_list list;    /* clients */
+    struct la_list opening; /* of a protocol's: those that are not open yet, each a la_client */
     /* A PROXY header says whose connection this is; false: that one may have no more. May be NULL. */
     bool (*on_client_named)(struct la_front *f, const struct la_addr *peer);
     void (*on_client_end)(struct la_front *f, const struct la_addr *peer); /* len 0: nobody was named */
@@ -124,6 +127,7 @@ struct la_client {
     uint8_t entered;   /* callbacks under way: it is freed after the outermost */
     bool dead;
     bool half_closed;  /* its FIN was read */
+    bool handed;       /* to another protocol: only this struct is left */
     bool proxy_due;    /* a PROXY header has to come first */
     bool unnamed;      /* it has not said whose connection it is: on_client_named was not asked */
     bool short_read;   /* the last recv brought less than there was room for: nothing more is unread */

@@ -166,10 +166,8 @@ static void check_listener(struct la_conf *c, struct la_report *r, size_t index)
     const char *client = la_path(c, "%s.tls.client", path);
     if (l->tls.client_ca == NULL && la_marks_find(c->own, client) && la_marks_find(c->own, la_path(c, "%s.ca", client)) == NULL)
         la_conf_complain(c, r, false, client, "has no ca: which clients' certificates are good?");
-    if (l->tls.pairs && l->protocol != LA_PROTO_HTTP)
-        la_conf_complain(c, r, false, la_path(c, "%s.tls", path), "is for http listeners");
-    if (l->accept_proxies && l->protocol != LA_PROTO_HTTP)
-        la_conf_complain(c, r, false, la_path(c, "%s.accept_proxy", path), "is for http listeners");
+    if (l->tls.client_header && l->protocol != LA_PROTO_HTTP)
+        la_conf_complain(c, r, false, la_path(c, "%s.header", client), "is for http listeners");
     if (l->unix_mode != 0660 && l->address.len && la_addr_family(&l->address) != AF_UNIX)
         la_conf_complain(c, r, true, la_path(c, "%s.mode", path), "has no effect, it is for Unix sockets");
 }

@@ -3,7 +3,7 @@
  *
  * Both have timeouts.handshake together, in total; nothing but the descriptor and OpenSSL's state is held
  * meanwhile. The header is looked at in the socket's buffer and taken off without a byte of what follows,
- * which is TLS's or the request's. What can fail ends the client: without a good header nobody knows who it
+ * which is TLS's or the request's. Clients of all protocols are HTTP's until they are open. What can fail ends the client: without a good header nobody knows who it
  * is. One thread. */
 #include "http1.h"
 #include "lastack/proxy_header.h"
@@ -47,6 +47,11 @@ bool la_front_is_hop(const struct la_front *f, const struct la_addr *peer)
         if (la_net_has(&f->proxy_net[i], peer))
             return true;
     return false;
+}
+
+bool la_front_opens(const struct la_front *f, const struct la_addr *peer)
+{
+    return f->tls || (f->proxy_nets && la_front_is_hop(f, peer));
 }
 
 void la_client_begin(struct la_client *c, const struct la_addr *peer)
@@ -189,6 +194,10 @@ bool la_client_open(struct la_client *c)
     default: handshake_failed(c); return false;
     }
     count_handshake(c);
+    if (f->protocol) {
+        la_client_hand_over(c);
+        return false;
+    }
     la_timer_stop(&c->timer);
     c->since_ns = la_loop_now_ns(f->env->loop);
     c->state = LA_CLIENT_HEAD;

@@ -24,6 +24,8 @@ void la_client_set_peer(struct la_client *c, const struct la_addr *peer);
 void la_client_begin(struct la_client *c, const struct la_addr *peer); /* sets the first state */
 /* LA_CLIENT_OPENING: goes on; true: requests may come. The client may have ended. */
 bool la_client_open(struct la_client *c);
+bool la_front_opens(const struct la_front *f, const struct la_addr *peer); /* does anything come before its first request? */
+void la_client_hand_over(struct la_client *c); /* http1_client.c: to the front's own protocol */
 void la_client_open_timeout(struct la_client *c);
 
 /* http1_turn.c, for http1_client.c */

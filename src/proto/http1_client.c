@@ -25,10 +25,18 @@ static void run(struct la_client *c);
 
 /* ---- life ---- */
 
+static void count_new(struct la_front *f)
+{
+    f->clients++;
+    la_stat_add(&f->stats->accepted, 1);
+    atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
+}
+
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
 {
-    if (f->protocol) {
-        f->protocol->accept(f, fd, peer);
+    if (f->protocol && !la_front_opens(f, peer)) {
+        count_new(f);
+        f->protocol->accept(f, fd, NULL, peer, false);
         return;
     }
     struct la_client *c = la_slab_get(&f->env->clients);
@@ -40,12 +48,10 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     c->front = f;
     la_client_set_peer(c, peer);
     la_list_init(&c->node);
-    la_list_push_back(&f->list, &c->node);
+    la_list_push_back(f->protocol ? &f->opening : &f->list, &c->node);
     la_stream_init(&c->stream, f->env->loop, fd, on_io);
     la_timer_init(&c->timer, f->env->loop, on_timer);
-    f->clients++;
-    la_stat_add(&f->stats->accepted, 1);
-    atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
+    count_new(f);
     c->since_ns = la_loop_now_ns(f->env->loop);
     la_client_begin(c, peer);
     run(c);
@@ -56,6 +62,10 @@ static void free_client(struct la_client *c)
     struct la_front *f = c->front;
     la_assert(c->turn == NULL && c->entered == 0);
     struct la_addr peer;
+    if (c->handed) {
+        la_slab_put(&f->env->clients, c);
+        return;
+    }
     la_client_peer(c, &peer);
     if (c->unnamed)
         peer.len = 0;
@@ -88,6 +98,21 @@ static void end(struct la_client *c, bool reset)
 void la_client_end(struct la_client *c, bool reset)
 {
     end(c, reset);
+}
+
+/* It is open, and speaks another protocol. */
+void la_client_hand_over(struct la_client *c)
+{
+    struct la_front *f = c->front;
+    struct la_addr peer;
+    la_assert(c->entered && c->turn == NULL);
+    la_client_peer(c, &peer);
+    c->dead = c->handed = true;
+    la_timer_stop(&c->timer);
+    la_buf_put(f->env, &c->in);
+    la_list_remove(&c->node);
+    la_stream_detach(&c->stream);
+    f->protocol->accept(f, la_stream_fd(&c->stream), &c->stream, &peer, c->unnamed);
 }
 
 static void enter(struct la_client *c)
@@ -564,11 +589,13 @@ void la_client_turn_over(struct la_client *c, struct la_turn *t, bool keep, bool
 
 void la_front_drain(struct la_front *f)
 {
+    struct la_client *c;
+    la_list_each(&f->opening, c, struct la_client, node)
+        end(c, false); /* it has asked nothing */
     if (f->protocol) {
         f->protocol->drain(f);
         return;
     }
-    struct la_client *c;
     f->draining = true;
     la_list_each(&f->list, c, struct la_client, node)
         if (c->state == LA_CLIENT_HEAD && (c->in == NULL || c->in->n == 0))
@@ -577,6 +604,8 @@ void la_front_drain(struct la_front *f)
 
 void la_front_close(struct la_front *f)
 {
+    while (!la_list_empty(&f->opening))
+        end(la_list_first(&f->opening, struct la_client, node), true);
     if (f->protocol) {
         f->protocol->close(f);
         return;

@@ -123,6 +123,7 @@ struct la_mclient {
     uint8_t state;
     bool closing; /* reads no more; ends when everything is answered */
     bool abort;   /* what was begun cannot be completed */
+    bool unnamed; /* nobody has been told whose it is */
     bool dead;
     uint8_t entered;
     uint8_t bulk; /* it moves large values: counts down */

@@ -44,31 +44,51 @@ static uint64_t held_most(const struct la_mclient *c)
 
 /* ---- life ---- */
 
-static void accept_client(struct la_front *f, int fd, const struct la_addr *peer)
+/* The client is no more, or has never been. */
+static void uncount(struct la_front *f, const struct la_addr *peer, bool unnamed)
+{
+    struct la_addr who = *peer;
+    if (unnamed)
+        who.len = 0;
+    f->clients--;
+    if (f->on_client_end)
+        f->on_client_end(f, &who);
+}
+
+static void refuse(struct la_front *f, int fd, struct la_stream *from, const struct la_addr *peer, bool unnamed)
+{
+    la_log_limited(LA_LOG_WARN, 10000, "limits.memory reached: refusing clients");
+    la_stat_add(&f->stats->refused, 1);
+    atomic_fetch_sub_explicit(&f->stats->connections, 1, memory_order_relaxed);
+    if (from)
+        la_stream_reset(from);
+    else
+        close(fd);
+    uncount(f, peer, unnamed);
+}
+
+static void accept_client(struct la_front *f, int fd, struct la_stream *from, const struct la_addr *peer, bool unnamed)
 {
     struct la_mclient *c = la_mem_get(f->env, sizeof *c);
     if (c == NULL) {
-        la_log_limited(LA_LOG_WARN, 10000, "limits.memory reached: refusing clients");
-        la_stat_add(&f->stats->refused, 1);
-        close(fd);
-        if (f->on_client_end)
-            f->on_client_end(f, peer);
+        refuse(f, fd, from, peer, unnamed);
         return;
     }
     memset(c, 0, sizeof *c);
     c->front = f;
     c->peer = *peer;
+    c->unnamed = unnamed;
     la_list_init(&c->node);
     la_list_init(&c->commands);
     la_list_init(&c->lanes);
     la_list_init(&c->idle.node);
     c->idle.cb = on_idle;
     la_list_push_back(&f->list, &c->node);
-    la_stream_init(&c->stream, f->env->loop, fd, on_io);
+    if (from)
+        la_stream_adopt(&c->stream, from, f->env->loop, on_io);
+    else
+        la_stream_init(&c->stream, f->env->loop, fd, on_io);
     la_timer_init(&c->timer, f->env->loop, on_timer);
-    f->clients++;
-    la_stat_add(&f->stats->accepted, 1);
-    atomic_fetch_add_explicit(&f->stats->connections, 1, memory_order_relaxed);
     c->since_ns = c->progress_ns = now_of(c);
     la_mclient_run(c);
 }
@@ -77,10 +97,9 @@ static void client_free(struct la_mclient *c)
 {
     struct la_front *f = c->front;
     struct la_addr peer = c->peer;
+    bool unnamed = c->unnamed;
     la_mem_put(f->env, c, sizeof *c);
-    f->clients--;
-    if (f->on_client_end)
-        f->on_client_end(f, &peer);
+    uncount(f, &peer, unnamed);
 }
 
 static void drop_in(struct la_mclient *c)

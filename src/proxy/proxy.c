@@ -161,6 +161,7 @@ void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats 
     d->front.wants_commands = wants_commands;
     d->front.on_command = on_command;
     la_list_init(&d->front.list);
+    la_list_init(&d->front.opening);
     la_list_init(&d->node);
     la_list_push_back(&p->doors, &d->node);
 }
