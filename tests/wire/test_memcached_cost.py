@@ -48,7 +48,7 @@ def traced(run, pid, play):
 def test_a_get_is_passed_on_in_the_turn_in_which_it_came(run):
     """One client, one get after the other: two turns of the loop, each wakes by a socket, reads it and writes the other."""
     server, = mc.start(run)
-    p, port = mc.front(run, [server], top={"workers": 1})
+    p, port = mc.front(run, [server], top={"workers": 1}, timeouts={"response": "20s"})
     with mc.Client(port) as c:
         assert c.set(b"k", b"v" * 100) == b"STORED\r\n"
 
@@ -56,12 +56,10 @@ def test_a_get_is_passed_on_in_the_turn_in_which_it_came(run):
             for _ in range(200):
                 assert c.get(b"k") == {b"k": b"v" * 100}
         calls = traced(run, p.process.pid, gets)
-    waits = [r for name, _, r in calls if name.startswith("epoll")]
-    looks = [t for name, t, _ in calls if name == "recvfrom" and "MSG_PEEK" in t]
+    woken = sum(r > 0 for name, _, r in calls if name.startswith("epoll"))
     moves = [t for name, t, _ in calls if not name.startswith("epoll") and "MSG_PEEK" not in t]
     assert len(moves) == 800, len(moves)
-    assert len(waits) <= 400 + 20 and waits.count(0) <= 10, (len(waits), waits.count(0))
-    assert len(looks) <= 100, len(looks)  # a machine that is busy makes silences of 10 ms
+    assert 400 <= woken <= 420, woken
     since = None  # what was read in this turn
     for name, text, result in calls:
         word = re.search(r'"(get|VALUE)', text)
@@ -76,7 +74,7 @@ def test_a_get_is_passed_on_in_the_turn_in_which_it_came(run):
 
 def test_many_keys_look_once_at_each_server(run):
     servers = mc.start(run, 3)
-    p, port = mc.front(run, servers, top={"workers": 1})
+    p, port = mc.front(run, servers, top={"workers": 1}, timeouts={"response": "20s"})
     keys = [b"key:%04d" % i for i in range(1000)]
     with mc.Client(port) as c:
         for k in keys:

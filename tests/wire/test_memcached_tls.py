@@ -7,6 +7,8 @@ from harness import memcached as mc
 from harness.certs import Authority, client_context
 from harness.wait import until
 
+PATIENT = {"response": "20s"}
+
 
 @pytest.fixture
 def ca(tmp_path):
@@ -31,7 +33,7 @@ def test_tls_clients(run, ca, header):
     """Pipelined commands, values larger than any buffer both ways, quit, and a client that hangs up."""
     listener = {"tls": {"certificates": [ca.issue().conf]}, **({"accept_proxy": ["127.0.0.0/8"]} if header else {})}
     server, = mc.start(run)
-    p, port = mc.front(run, [server], listener=listener)
+    p, port = mc.front(run, [server], listener=listener, timeouts=PATIENT)
     large = os.urandom(900_000)
     with TlsClient(port, ca, header) as c:
         assert c.set(b"a", b"1") == b"STORED\r\n"
@@ -55,7 +57,8 @@ def test_tls_clients(run, ca, header):
 def test_proxy_headers(run):
     """The header and the first command in one segment, in pieces, from a health check, and what comes without one."""
     server, = mc.start(run)
-    p, port = mc.front(run, [server], listener={"accept_proxy": ["127.0.0.0/8"]}, top={"limits": {"clients_per_address": 1}})
+    p, port = mc.front(run, [server], listener={"accept_proxy": ["127.0.0.0/8"]}, top={"limits": {"clients_per_address": 1}},
+                       timeouts=PATIENT)
     with mc.Client(port) as c:
         c.send(b"PROXY TCP4 192.0.2.7 127.0.0.1 1111 80\r\nset a 0 0 1\r\n1\r\n")
         assert c.line() == b"STORED\r\n"
@@ -84,7 +87,7 @@ def test_who_does_not_open(run, ca):
     """Silence, plain text and a client in its handshake when the proxy ends: each is gone, and no server heard of them."""
     server, = mc.start(run)
     listener = {"tls": {"certificates": [ca.issue().conf]}, "timeouts": {"handshake": "300ms"}}
-    p, port = mc.front(run, [server], listener=listener)
+    p, port = mc.front(run, [server], listener=listener, timeouts=PATIENT)
     with mc.Client(port) as silent, mc.Client(port) as plain:
         plain.send(b"get a\r\n")
         plain.rest()
@@ -109,7 +112,7 @@ def test_the_proxy_ends_while_a_client_opens(run, ca):
 def test_tls_to_the_servers(run, ca):
     pair = ca.issue()
     server, = mc.start(run, words=["-u", "root", "-Z", "-o", f"ssl_chain_cert={pair.chain},ssl_key={pair.key}"])
-    p, port = mc.front(run, [server], tls={"ca": ca.certificate, "server_name": "localhost"})
+    p, port = mc.front(run, [server], tls={"ca": ca.certificate, "server_name": "localhost"}, timeouts=PATIENT)
     large = os.urandom(900_000)
     keys = [b"key:%03d" % n for n in range(300)]
     with mc.Client(port) as c, mc.Client(port) as d:
