@@ -5,7 +5,8 @@
  * one run: proxy, load, counts. bench_proxy.c: the proxy's process. bench_backend.c: what the backend says of
  * itself, and its CPU. bench_requests.c: what to ask: a file of requests, an access log.
  * bench_model.c: statistics and the fit; bench_verdict.c: the size and the reason. bench_view.c: the terminal.
- * bench_json.c, bench_html.c, bench_hdr.c: the report's forms; bench_compare.c: two reports side by side.
+ * bench_environment.c: this host. bench_json.c, bench_html.c with bench_page.c, bench_hdr.c: the report's forms;
+ * bench_compare.c: two reports side by side.
  *
  * plan, model and verdict do no I/O and read no clock. Units are in the names; a negative double means unknown
  * and is null in JSON. One thread but for the load's own. */
@@ -20,7 +21,7 @@
 
 #define BENCH_SIZE_MAX  4096 /* largest pool size */
 #define BENCH_SLICES    240  /* of a run's time, for the heat map */
-#define BENCH_LEVELS    40   /* of latency, for the heat map: 4 per power of two from 64 us on; the ends take the rest */
+#define BENCH_LEVELS    40   /* of latency, for the heat map: below 96 us, 96, 128, 192, 256, ... 50 s and more */
 #define BENCH_ERRORS    16
 #define BENCH_BACKENDS  16
 #define BENCH_NOTES     16
@@ -69,8 +70,20 @@ struct bench_run {
     double busy;            /* connections at work on average; utilisation is busy / size / backends */
     double proxy_cpu_s, backend_cpu_s, generator_cpu_s;
     uint64_t ports_open, ports_time_wait; /* the most seen, this host's ends towards the backends */
-    uint32_t heat[BENCH_SLICES][BENCH_LEVELS]; /* answers by time of their end and latency */
+    uint32_t heat[BENCH_SLICES][BENCH_LEVELS]; /* answers by time of their end (a slice: heat_slice_s) and latency */
+    double heat_slice_s;
 };
+
+/* heat's level of a latency, and where a level begins (level 0: at 0; BENCH_LEVELS: the end of the last's own range). */
+static inline unsigned bench_level(uint64_t us)
+{
+    unsigned top = 63u - (unsigned)__builtin_clzll(us | 64), level = (top - 6) * 2 + (unsigned)((us >> (top - 1)) & 1);
+    return us < 64 ? 0 : level < BENCH_LEVELS ? level : BENCH_LEVELS - 1;
+}
+static inline uint64_t bench_level_low_us(unsigned level)
+{
+    return level == 0 ? 0 : (level % 2 ? 96ull : 64ull) << (level / 2);
+}
 
 struct bench_usl {
     double lambda, sigma, kappa; /* X(n) = lambda n / (1 + sigma (n - 1) + kappa n (n - 1)) */
@@ -181,10 +194,14 @@ double bench_usl_at(const struct bench_usl *u, double size);
 /* Fills r's points, usl, drift and verdict from its runs; may be called again when more runs are there. */
 void bench_judge(struct bench_report *r);
 
+/* ---- bench_environment.c ---- */
+void bench_environment(struct la_text *out); /* a JSON object: versions, CPU, sysctls, of now */
+
 /* ---- the report's forms; numbers are those of the JSON ---- */
 void bench_json(const struct bench_report *r, struct la_text *out);
 void bench_html(const char *json, struct la_text *out); /* one file; the JSON is embedded and drawn from */
-bool bench_hdr(const struct bench_report *r, FILE *out);
+/* HdrHistogram's percentile text, which holds one histogram a file: one file a size, lat.hgrm: lat-16.hgrm. False: errno. */
+bool bench_hdr(const struct bench_report *r, const char *path);
 /* Prints both side by side and a verdict: 0 not worse, 1 worse beyond the intervals, 2 not comparable. */
 int bench_compare(const char *old_json, const char *new_json, FILE *out);
 
