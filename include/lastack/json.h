@@ -31,6 +31,8 @@ void la_json_int(struct la_json *j, const char *key, int64_t value);
 void la_json_num(struct la_json *j, const char *key, double value);
 void la_json_thousandths(struct la_json *j, const char *key, uint64_t value); /* as la_text_thousandths */
 void la_json_bool(struct la_json *j, const char *key, bool value);
+void la_json_null(struct la_json *j, const char *key);
+void la_json_raw(struct la_json *j, const char *key, struct la_slice json); /* a value that is JSON already */
 /* Writes s as a quoted JSON string; bytes that are not UTF-8 become \u00XX. */
 void la_json_quote(struct la_text *out, struct la_slice s);
 

@@ -191,3 +191,14 @@ void la_json_bool(struct la_json *j, const char *key, bool value)
     item(j, key);
     la_text_addf(j->out, "%s", value ? "true" : "false");
 }
+
+void la_json_raw(struct la_json *j, const char *key, struct la_slice json)
+{
+    item(j, key);
+    la_text_add(j->out, json.p, json.n);
+}
+
+void la_json_null(struct la_json *j, const char *key)
+{
+    la_json_raw(j, key, LA_SLICE("null"));
+}
