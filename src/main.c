@@ -15,6 +15,7 @@ static const struct {
     {"demo", la_demo_main, "see the problem and the cure in 20 seconds"},
     {"ports", la_ports_main, "show the port ledger"},
     {"doctor", la_doctor_main, "look at this host, say what will hurt"},
+    {"bench", la_bench_main, "measure which pool size a backend wants"},
 };
 
 static void help(FILE *out)

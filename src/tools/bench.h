@@ -1,9 +1,9 @@
 /* bench.h (layer: tools): what the files of `lastack bench` share: the settings, what a run measured, and the
  * verdict made of all runs.
  *
- * bench.c: the command line and the order of things. bench_plan.c: which sizes, in which order. bench_run.c:
- * one run: proxy, load, counts. bench_proxy.c: the proxy's process. bench_backend.c: what the backend says of
- * itself, and its CPU. bench_requests.c: what to ask: a file of requests, an access log.
+ * bench.c: the order of things. bench_options.c: the command line. bench_plan.c: which sizes, in which order. bench_run.c:
+ * one run: proxy, load, counts. bench_proxy.c: the proxy's process and its numbers. bench_backend.c: what the backend says
+ * of itself. bench_cpu.c: the processes of a listening socket. bench_requests.c: what to ask: a file of requests, an access log.
  * bench_model.c: statistics and the fit; bench_verdict.c: the size and the reason. bench_view.c: the terminal.
  * bench_environment.c: this host. bench_json.c, bench_html.c with bench_page.c, bench_hdr.c: the report's forms;
  * bench_compare.c: two reports side by side.
@@ -58,6 +58,7 @@ struct bench_run {
     double seconds;         /* measured */
     bool cut;               /* ended early (Ctrl-C): not used for the verdict */
     uint64_t started, done, failed;
+    char first_failure[BENCH_TEXT]; /* "" or what the generator saw first */
     double throughput;      /* good answers per second */
     struct la_hist *latency_us; /* from the intended start; owned by the run */
     struct la_hist *late_us;    /* how much later than intended the generator sent; owned by the run */
@@ -175,6 +176,76 @@ struct bench_options {
     bool quiet;
 };
 
+/* ---- bench_options.c ---- */
+/* Negative: go on; else the exit status. *o points into argv. */
+int bench_options_read(int argc, char **argv, struct bench_options *o);
+
+/* ---- bench_backend.c ---- */
+/* Fills r's backends and ports: resolves, connects once to each, asks what it says of itself. False: r->failure. */
+bool bench_backend_look(struct bench_report *r);
+/* Does each take a connection now? False: why, a part of a sentence. */
+bool bench_backend_alive(const struct bench_report *r, char *why, size_t why_n);
+
+/* ---- bench_cpu.c ---- */
+struct bench_cpu {
+    size_t n;
+    struct {
+        pid_t pid;
+        double s;
+    } one[512]; /* more are not counted */
+};
+/* All processes that have a listening socket of these addresses open, and what CPU they used so far. */
+void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *out);
+double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to); /* negative: unknown */
+double bench_cpu_of(pid_t pid);                                                     /* negative: it is gone */
+
+/* ---- bench_proxy.c ---- */
+enum bench_phase { BENCH_PHASE_QUEUE, BENCH_PHASE_CONNECT, BENCH_PHASE_BACKEND, BENCH_PHASES };
+#define BENCH_BUCKETS 20
+struct bench_numbers { /* of the proxy, so far */
+    struct {
+        double sum_s;
+        uint64_t count, le[BENCH_BUCKETS]; /* le: up to bench_bucket_us(i), cumulative */
+    } phase[BENCH_PHASES];
+    uint64_t opened, closed_by_backend, closed_by_proxy, busy, errors;
+    struct {
+        char cause[40];
+        uint64_t n;
+    } error[BENCH_ERRORS];
+    double cpu_s;
+};
+struct bench_proxy;
+/* A process of its own, ready for clients. NULL: why, a sentence. Not while this process has threads. */
+struct bench_proxy *bench_proxy_start(const struct bench_report *r, unsigned size, char *why, size_t why_n);
+const struct la_addr *bench_proxy_address(const struct bench_proxy *p);
+bool bench_proxy_read(const struct bench_proxy *p, struct bench_numbers *out); /* false: it is gone */
+void bench_proxy_stop(struct bench_proxy **p);
+double bench_bucket_us(size_t i); /* the i-th bucket's end */
+
+/* ---- bench_run.c ---- */
+/* What the terminal shows while a run goes on. */
+struct bench_live {
+    unsigned size, run, runs;
+    double left_s, rate, p99_ms;
+    uint64_t failed;
+    bool warming;
+};
+struct bench_task {
+    const struct bench_report *r;
+    uint64_t bench_from_ns;
+    double warmup, seconds;
+    uint64_t requests; /* 0: no bound */
+    /* How far it is, some times a second; may be NULL. */
+    void (*step)(void *arg, const struct bench_live *l, double left_s);
+    void *arg;
+};
+/* Does what run's stage, size, clients and rate say and fills the rest. False: why, a sentence; nothing was measured. */
+bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, size_t why_n);
+struct bench_run *bench_run_new(void);
+void bench_run_free(struct bench_run *run);
+/* Sleeps. True, from then on always: SIGINT or SIGTERM has come (both are blocked). */
+bool bench_wait(double seconds);
+
 /* ---- bench_plan.c ---- */
 struct bench_plan; /* which run comes next */
 struct bench_plan *bench_plan_new(const struct bench_options *o);
@@ -206,12 +277,6 @@ bool bench_hdr(const struct bench_report *r, const char *path);
 int bench_compare(const char *old_json, const char *new_json, FILE *out);
 
 /* ---- bench_view.c ---- */
-struct bench_live {
-    unsigned size, run, runs;
-    double left_s, rate, p99_ms;
-    uint64_t failed;
-    bool warming;
-};
 void bench_view_live(const struct bench_live *l);
 void bench_view_end(void); /* clears the live line */
 void bench_view_table(const struct bench_report *r);

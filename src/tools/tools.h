@@ -9,5 +9,6 @@ int la_schema_main(int argc, char **argv);
 int la_demo_main(int argc, char **argv);
 int la_ports_main(int argc, char **argv);
 int la_doctor_main(int argc, char **argv);
+int la_bench_main(int argc, char **argv);
 
 #endif

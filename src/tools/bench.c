@@ -1,0 +1,293 @@
+/* bench.c: `lastack bench`: what size should this pool be? The order of things.
+ *
+ * Owns: the report and its runs. Measures nothing itself.
+ *
+ * Good path: look at the backends, a few requests to see that they answer, then run after run as the plan says, each
+ * judged with those before it; the report in all forms asked for. Failures: backends that cannot be reached, that answer
+ * with errors or die midway end it with a sentence and without a verdict. SIGINT and SIGTERM end it too, in all cases
+ * what was measured is reported. One thread, but for each run's load. */
+#include "tools/bench.h"
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define TRY_REQUESTS 8
+#define TRY_S        30.0 /* for all of them */
+#define RUN_EXTRA_S  0.15 /* what starting and stopping takes */
+
+struct bench {
+    struct bench_options o;
+    struct bench_report r;
+    struct bench_plan *plan;
+    struct bench_run *run; /* present one */
+    uint64_t from_ns;
+};
+
+static double since(const struct bench *b)
+{
+    return (double)(la_clock_ns() - b->from_ns) / 1e9;
+}
+
+static void show(void *arg, const struct bench_live *l, double left_s)
+{
+    struct bench *b = arg;
+    struct bench_live live = *l;
+    unsigned after = bench_plan_left(b->plan);
+    live.run = (unsigned)b->r.runs + 1;
+    live.runs = live.run + after;
+    live.left_s = left_s + after * (b->o.warmup + b->o.seconds + RUN_EXTRA_S);
+    bench_view_live(&live);
+}
+
+/* The errors of a run, most frequent first: "status_503 1200, timeout 3". */
+static void list_errors(const struct bench_run *run, char *out, size_t out_n)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (uint64_t below = UINT64_MAX, most; n < out_n; below = most) {
+        most = 0;
+        for (size_t i = 0; i < BENCH_ERRORS; i++)
+            most = run->error[i].n < below ? la_max64(most, run->error[i].n) : most;
+        if (most == 0)
+            return;
+        for (size_t i = 0; i < BENCH_ERRORS && n < out_n; i++)
+            if (run->error[i].n == most)
+                n += (size_t)snprintf(out + n, out_n - n, "%s%s %llu", n ? ", " : "", run->error[i].cause,
+                                      (unsigned long long)most);
+    }
+}
+
+/* Is this run worth something? False: r->failure. */
+static bool worth(struct bench *b, const struct bench_run *run, const char *when)
+{
+    char why[256], errors[200];
+    struct bench_report *r = &b->r;
+    uint64_t all = run->done > run->failed ? run->done : run->failed;
+    if (run->failed == 0 && run->done > 0)
+        return true;
+    list_errors(run, errors, sizeof errors);
+    if (!bench_backend_alive(r, why, sizeof why))
+        snprintf(r->failure, sizeof r->failure, "The backend died %s: %s. No size can be named.", when, why);
+    else if (all == 0)
+        snprintf(r->failure, sizeof r->failure, "The backend takes connections but answered nothing %s. No size can be named.", when);
+    else if (run->failed * 2 > all)
+        snprintf(r->failure, sizeof r->failure, "The backend answers with errors: %llu of %llu requests failed %s (%s%s%s). No size can be named.",
+                 (unsigned long long)run->failed, (unsigned long long)all, when, errors, run->first_failure[0] ? "; first: " : "",
+                 run->first_failure);
+    return r->failure[0] == 0;
+}
+
+/* A few requests, one after the other, so that nobody waits minutes to learn of a wrong path. */
+static bool try_out(struct bench *b)
+{
+    struct bench_report *r = &b->r;
+    struct bench_run *run = bench_run_new();
+    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .seconds = TRY_S, .requests = TRY_REQUESTS};
+    run->size = 1;
+    run->clients = 1;
+    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, "when it was tried out"));
+    r->interrupted |= run->cut;
+    bench_run_free(run);
+    return good && !r->interrupted;
+}
+
+/* ---- the runs ---- */
+
+/* Closed: enough that a request waits whenever a connection comes free. Open: one for each that may be under way. */
+static void set_load(struct bench *b, struct bench_run *run)
+{
+    const struct bench_verdict *v = &b->r.verdict;
+    double capacity = v->capacity > 0 ? v->capacity : v->best_throughput;
+    unsigned places = run->size * (unsigned)b->r.backends;
+    run->rate = run->stage == BENCH_LEVEL ? run->rate * capacity : b->o.rate;
+    if (run->rate > 0)
+        run->clients = (unsigned)fmin(4000, fmax(64, run->rate * 2));
+    else if (b->o.clients)
+        run->clients = b->o.clients;
+    else
+        run->clients = places * 2 + 8 < 12000 ? places * 2 + 8 : 12000;
+    if (run->clients < b->o.threads)
+        run->clients = b->o.threads;
+}
+
+static void keep(struct bench_report *r, struct bench_run *run)
+{
+    r->run = la_xrealloc(r->run, (r->runs + 1) * sizeof *r->run);
+    r->run[r->runs++] = run;
+}
+
+/* False: no more of them. */
+static bool one_run(struct bench *b)
+{
+    struct bench_report *r = &b->r;
+    struct bench_run *run = bench_run_new();
+    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .warmup = b->o.warmup, .seconds = b->o.seconds,
+                              .requests = b->o.requests, .step = b->o.quiet ? NULL : show, .arg = b};
+    if (!bench_plan_next(b->plan, r, run)) {
+        bench_run_free(run);
+        return false;
+    }
+    set_load(b, run);
+    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure);
+    r->interrupted |= run->cut;
+    if (!good || run->seconds <= 0) { /* cut before anything was measured */
+        bench_run_free(run);
+        return false;
+    }
+    keep(r, run);
+    char when[80];
+    snprintf(when, sizeof when, "in run %zu (pool.max %u)", r->runs, run->size);
+    return !run->cut && worth(b, run, when);
+}
+
+static void measure(struct bench *b)
+{
+    struct bench_report *r = &b->r;
+    b->plan = bench_plan_new(&b->o);
+    while (!r->interrupted && one_run(b)) {
+        r->seconds = since(b);
+        bench_judge(r);
+        if (b->o.max_seconds > 0 && r->seconds + b->o.warmup + b->o.seconds > b->o.max_seconds)
+            break;
+    }
+    bench_view_end();
+    r->interrupted |= bench_wait(0);
+    bench_judge(r);
+    bench_plan_free(b->plan);
+}
+
+/* ---- the end ---- */
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    struct la_text t = {0};
+    char buf[65536];
+    for (size_t n; f && (n = fread(buf, 1, sizeof buf, f)) > 0;)
+        la_text_add(&t, buf, n);
+    if (!f || ferror(f))
+        la_text_fini(&t);
+    if (f)
+        fclose(f);
+    return t.p;
+}
+
+static bool write_file(const char *path, const struct la_text *t)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    bool good = f && fwrite(t->p, 1, t->n, f) == t->n && fflush(f) == 0;
+    if (f && f != stdout)
+        good &= fclose(f) == 0;
+    if (!good)
+        fprintf(stderr, "lastack bench: %s: %s\n", path, strerror(errno));
+    return good;
+}
+
+static int report(struct bench *b, const char *old_json)
+{
+    struct bench_report *r = &b->r;
+    const struct bench_options *o = &b->o;
+    struct la_text json = {0}, html = {0};
+    bool written = true;
+    int compared = 0;
+    r->seconds = since(b);
+    bench_json(r, &json);
+    if (!o->quiet)
+        bench_view_table(r);
+    else if (r->failure[0])
+        fprintf(stderr, "lastack bench: %s\n", r->failure);
+    if (o->json)
+        written &= write_file(o->json, &json);
+    if (o->html) {
+        bench_html(json.p, &html);
+        written &= write_file(o->html, &html);
+    }
+    if (o->hdr && !bench_hdr(r, o->hdr)) {
+        fprintf(stderr, "lastack bench: %s: %s\n", o->hdr, strerror(errno));
+        written = false;
+    }
+    if (old_json && !r->failure[0])
+        compared = bench_compare(old_json, json.p, stdout);
+    la_text_fini(&json);
+    la_text_fini(&html);
+    bool found = r->verdict.answer == BENCH_SIZE && !r->failure[0] && !r->interrupted;
+    return found && written && compared == 0 ? 0 : 1;
+}
+
+static void prepare(struct bench *b)
+{
+    struct rlimit most;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &most) == 0) {
+        most.rlim_cur = most.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &most);
+    }
+    b->from_ns = la_clock_ns();
+    b->r.options = &b->o;
+    b->r.began = time(NULL);
+}
+
+/* What is known of the backends bounds the sizes and fills what was not given. */
+static void settle(struct bench *b)
+{
+    struct bench_options *o = &b->o;
+    const struct bench_report *r = &b->r;
+    if (!o->path)
+        o->path = "/";
+    if (!o->host)
+        o->host = la_addr_family(&r->backend[0].address) == AF_UNIX ? "localhost" : r->backend[0].text;
+    for (size_t i = 0; i < r->backends; i++)
+        if (r->backend[i].limit > 0 && o->largest > r->backend[i].limit)
+            o->largest = (unsigned)r->backend[i].limit;
+    if (r->ports > 0 && o->largest > r->ports)
+        o->largest = (unsigned)r->ports;
+    if (o->smallest > o->largest)
+        o->smallest = o->largest;
+}
+
+static void fini(struct bench *b)
+{
+    for (size_t i = 0; i < b->r.runs; i++)
+        bench_run_free(b->r.run[i]);
+    free(b->r.run);
+    free(b->r.point);
+    la_text_fini(&b->r.environment);
+    free(b);
+}
+
+int la_bench_main(int argc, char **argv)
+{
+    struct bench *b = la_xcalloc(1, sizeof *b);
+    int code = bench_options_read(argc, argv, &b->o);
+    char *old_json = NULL;
+    if (code < 0 && b->o.compare && !(old_json = read_file(b->o.compare))) {
+        fprintf(stderr, "lastack bench: %s: %s\n", b->o.compare, strerror(errno));
+        code = 2;
+    }
+    if (code < 0) {
+        prepare(b);
+        bench_environment(&b->r.environment);
+        if (bench_backend_look(&b->r)) {
+            settle(b);
+            if (try_out(b))
+                measure(b);
+        }
+        if (b->r.failure[0])
+            b->r.verdict.answer = BENCH_FAILED;
+        code = report(b, old_json);
+    }
+    free(old_json);
+    fini(b);
+    return code;
+}

@@ -1,0 +1,405 @@
+/* bench_run.c: one run: a proxy with one pool size, a load on it, and everything that both and the kernel counted
+ * meanwhile.
+ *
+ * Owns: the proxy's process and the load for the time of the run. Never decides what to run (bench_plan.c) nor what it
+ * means (bench_verdict.c).
+ *
+ * Good path: the proxy up, the load started; when the warm-up is over everything is read once, at the end once more, and
+ * the run is the difference. In between, often: the heat map's slices, connections at work, ports. Of an open loop the
+ * latencies count whose requests began in the measured time, also when their answers came after it.
+ *
+ * Failures: no proxy or no load is a sentence; a load that nobody answers well is stopped early. A signal ends the run:
+ * what was measured until then is kept, marked as cut. The load's threads, and one that calls. */
+#include "tools/bench.h"
+
+#include "lastack/diag.h"
+#include "tools/load.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define PORTS_EVERY_S  0.25
+#define STEP_EVERY_S   0.1
+#define HOPELESS_S     2.0 /* nothing but failures for so long, */
+#define HOPELESS_N     10  /* and so many of them */
+#define CLOSED_GRACE_S 1.0 /* for what is in flight when all is measured */
+#define OPEN_GRACE_S   10.0
+
+struct measure {
+    const struct bench_task *t;
+    struct bench_run *run;
+    struct bench_proxy *proxy;
+    struct la_load *load;
+    struct la_load_result *from, *last, *now;
+    struct bench_numbers proxy_from, proxy_to;
+    struct bench_cpu cpu_from;
+    double own_from_s;
+    uint64_t start_ns, from_ns, to_ns, good_ns, good_failures;
+    double busy_sum;
+    unsigned busy_n;
+    double next_busy, next_ports, next_step;
+};
+
+struct bench_run *bench_run_new(void)
+{
+    struct bench_run *run = la_xcalloc(1, sizeof *run);
+    run->latency_us = la_xcalloc(1, sizeof *run->latency_us);
+    run->late_us = la_xcalloc(1, sizeof *run->late_us);
+    return run;
+}
+
+void bench_run_free(struct bench_run *run)
+{
+    free(run->latency_us);
+    free(run->late_us);
+    free(run);
+}
+
+bool bench_wait(double seconds)
+{
+    static bool came;
+    sigset_t set;
+    struct timespec t = {(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)};
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    if (came)
+        nanosleep(&t, NULL);
+    else
+        came = sigtimedwait(&set, NULL, &t) > 0;
+    return came;
+}
+
+/* ---- differences ---- */
+
+static void hist_between(struct la_hist *out, const struct la_hist *from, const struct la_hist *to)
+{
+    la_hist_reset(out);
+    la_hist_add(out, to);
+    for (size_t i = 0; i < LA_HIST_BUCKETS; i++)
+        out->bucket[i] -= la_min64(from->bucket[i], out->bucket[i]);
+    out->count -= la_min64(from->count, out->count);
+    out->sum_us -= la_min64(from->sum_us, out->sum_us);
+}
+
+static uint64_t good(const struct la_load_result *r)
+{
+    uint64_t bad = r->n.status_4xx + r->n.status_5xx + r->n.mixed;
+    return r->n.done > bad ? r->n.done - bad : 0;
+}
+
+static void add_error(struct bench_run *run, const char *cause, uint64_t n)
+{
+    size_t i = 0;
+    while (n && i < BENCH_ERRORS && run->error[i].n)
+        i++;
+    if (n == 0 || i == BENCH_ERRORS)
+        return;
+    snprintf(run->error[i].cause, sizeof run->error[i].cause, "%s", cause);
+    run->error[i].n = n;
+}
+
+static void load_errors(struct bench_run *run, const struct la_load_result *from, const struct la_load_result *to)
+{
+    static const char *const name[] = {"refused",  "unreachable", "no_port",   "connect_other", "reset",      "eof_before",
+                                       "truncated", "timeout",     "malformed", "extra_bytes",   "mixed",      "shed"};
+#define N(field) to->n.field - from->n.field
+    const uint64_t n[] = {N(refused),   N(unreachable), N(no_port),   N(connect_other), N(reset), N(eof_before),
+                          N(truncated), N(timeout),     N(malformed), N(extra_bytes),   N(mixed), N(shed)};
+#undef N
+    for (size_t i = 0; i < la_count(n); i++)
+        add_error(run, name[i], n[i]);
+    for (unsigned s = 400; s < 600; s++) {
+        char text[16];
+        snprintf(text, sizeof text, "status_%u", s);
+        add_error(run, text, to->status[s] - from->status[s]);
+    }
+}
+
+static void proxy_errors(struct bench_run *run, const struct bench_numbers *from, const struct bench_numbers *to)
+{
+    for (size_t i = 0; i < to->errors; i++) {
+        uint64_t before = 0;
+        char cause[48];
+        for (size_t k = 0; k < from->errors; k++)
+            if (strcmp(from->error[k].cause, to->error[i].cause) == 0)
+                before += from->error[k].n;
+        snprintf(cause, sizeof cause, "proxy_%.33s", to->error[i].cause);
+        add_error(run, cause, to->error[i].n > before ? to->error[i].n - before : 0);
+    }
+}
+
+/* ---- the time split ---- */
+
+/* The quantile of all requests; those that are not in the phase's histogram did not have it. Linear within a bucket. */
+static double phase_quantile(const struct bench_numbers *from, const struct bench_numbers *to, int phase, uint64_t all, double q)
+{
+    uint64_t in = to->phase[phase].count - from->phase[phase].count, seen = all > in ? all - in : 0;
+    double rank = q * (double)(all > in ? all : in), low = 0;
+    uint64_t before = 0;
+    for (size_t i = 0; i < BENCH_BUCKETS && in > 0; i++) {
+        uint64_t le = to->phase[phase].le[i] - from->phase[phase].le[i], n = le - before;
+        double high = bench_bucket_us(i);
+        if (n && (double)(seen + le) >= rank) {
+            double part = (rank - (double)(seen + before)) / (double)n;
+            return part > 0 ? low + part * (high - low) : 0;
+        }
+        before = le > before ? le : before;
+        low = high;
+    }
+    return 0;
+}
+
+static void split(struct bench_run *run, const struct bench_numbers *from, const struct bench_numbers *to)
+{
+    double mean[BENCH_PHASES], sum = 0;
+    uint64_t all = to->phase[BENCH_PHASE_BACKEND].count - from->phase[BENCH_PHASE_BACKEND].count;
+    for (int i = 0; i < BENCH_PHASES; i++)
+        mean[i] = all ? (to->phase[i].sum_s - from->phase[i].sum_s) * 1e6 / (double)all : 0;
+    run->part_mean_us[BENCH_CONNECT] = mean[BENCH_PHASE_CONNECT];
+    run->part_mean_us[BENCH_QUEUE] = fmax(0, mean[BENCH_PHASE_QUEUE] - mean[BENCH_PHASE_CONNECT]); /* it waits for a dial too */
+    run->part_mean_us[BENCH_BACKEND] = mean[BENCH_PHASE_BACKEND];
+    for (int i = 0; i < BENCH_PROXY; i++)
+        sum += run->part_mean_us[i];
+    double latency = run->latency_us->count ? (double)run->latency_us->sum_us / (double)run->latency_us->count : 0;
+    run->part_mean_us[BENCH_PROXY] = fmax(0, latency - sum);
+    run->part_p99_us[BENCH_QUEUE] = phase_quantile(from, to, BENCH_PHASE_QUEUE, all, 0.99);
+    run->part_p99_us[BENCH_CONNECT] = phase_quantile(from, to, BENCH_PHASE_CONNECT, all, 0.99);
+    run->part_p99_us[BENCH_BACKEND] = phase_quantile(from, to, BENCH_PHASE_BACKEND, all, 0.99);
+    run->part_p99_us[BENCH_PROXY] = -1; /* a rest has no quantile */
+}
+
+/* ---- while it goes ---- */
+
+static double own_cpu(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+struct port_count {
+    uint64_t open, time_wait;
+};
+
+static void count_port(void *arg, const struct la_diag_socket *s)
+{
+    struct port_count *c = arg;
+    if (s->state == 6) /* TCP_TIME_WAIT */
+        c->time_wait++;
+    else
+        c->open++;
+}
+
+static void look_at_ports(struct measure *m)
+{
+    const struct bench_report *r = m->t->r;
+    struct port_count c = {0};
+    for (size_t i = 0; i < r->backends; i++)
+        if (la_addr_family(&r->backend[i].address) != AF_UNIX)
+            la_diag_tcp(la_addr_family(&r->backend[i].address), 0xfffu & ~(1u << 10 | 1u << 7), &r->backend[i].address,
+                        count_port, &c);
+    m->run->ports_open = la_max64(m->run->ports_open, c.open);
+    m->run->ports_time_wait = la_max64(m->run->ports_time_wait, c.time_wait);
+}
+
+static void look_at_busy(struct measure *m)
+{
+    struct bench_numbers *n = &m->proxy_to;
+    if (bench_proxy_read(m->proxy, n)) {
+        m->busy_sum += (double)n->busy;
+        m->busy_n++;
+    }
+}
+
+/* The answers since the last look go to the present slice. */
+static void fill_heat(struct measure *m, double at_s)
+{
+    size_t slice = (size_t)(at_s / m->run->heat_slice_s);
+    slice = slice < BENCH_SLICES ? slice : BENCH_SLICES - 1;
+    for (size_t i = 0; i < LA_HIST_BUCKETS; i++) {
+        uint64_t n = m->now->latency_us.bucket[i] - m->last->latency_us.bucket[i];
+        if (n)
+            m->run->heat[slice][bench_level(la_hist_bucket_low_us(i))] += (uint32_t)n;
+    }
+}
+
+static void step(struct measure *m, double at_s, bool warming)
+{
+    const struct bench_task *t = m->t;
+    const struct la_load_result *base = warming ? m->last : m->from;
+    struct la_hist *h = la_xcalloc(1, sizeof *h);
+    hist_between(h, &base->latency_us, &m->now->latency_us);
+    double since = warming ? 0 : at_s;
+    struct bench_live live = {.size = m->run->size,
+                              .rate = since > 0 ? (double)(good(m->now) - good(base)) / since : 0,
+                              .p99_ms = (double)la_hist_quantile_us(h, 0.99) / 1000,
+                              .failed = la_load_failures(m->now) - la_load_failures(m->from),
+                              .warming = warming};
+    t->step(t->arg, &live, t->seconds - at_s);
+    free(h);
+}
+
+static void begin_measuring(struct measure *m)
+{
+    const struct bench_report *r = m->t->r;
+    bench_cpu_take(r->backend, r->backends, &m->cpu_from);
+    bench_proxy_read(m->proxy, &m->proxy_from);
+    m->own_from_s = own_cpu();
+    la_load_read(m->load, m->from);
+    m->from_ns = la_clock_ns();
+    *m->last = *m->from;
+    m->run->begin_s = (double)(m->from_ns - m->t->bench_from_ns) / 1e9;
+}
+
+static void end_measuring(struct measure *m)
+{
+    const struct bench_report *r = m->t->r;
+    struct bench_run *run = m->run;
+    struct bench_cpu cpu;
+    la_load_read(m->load, m->now);
+    m->to_ns = la_clock_ns();
+    run->generator_cpu_s = own_cpu() - m->own_from_s;
+    bool known = bench_proxy_read(m->proxy, &m->proxy_to);
+    run->proxy_cpu_s = known && m->proxy_to.cpu_s >= 0 ? m->proxy_to.cpu_s - m->proxy_from.cpu_s : -1;
+    bench_cpu_take(r->backend, r->backends, &cpu);
+    run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &cpu);
+    if (!known)
+        m->proxy_to = m->proxy_from;
+}
+
+/* One look at everything that is due. False: it shall end. */
+static bool look(struct measure *m)
+{
+    uint64_t now_ns = la_clock_ns();
+    bool warming = m->from_ns == 0;
+    double at = warming ? (double)(now_ns - m->start_ns) / 1e9 - m->t->warmup : (double)(now_ns - m->from_ns) / 1e9;
+    if (warming && at >= 0) {
+        begin_measuring(m);
+        return true;
+    }
+    la_load_read(m->load, m->now);
+    if (good(m->now) > good(m->last) || la_load_failures(m->now) == 0) {
+        m->good_ns = now_ns;
+        m->good_failures = la_load_failures(m->now);
+    }
+    if (!warming)
+        fill_heat(m, at);
+    *m->last = *m->now;
+    if (!warming && at >= m->next_busy) {
+        look_at_busy(m);
+        m->next_busy = at + fmin(0.2, fmax(0.02, m->t->seconds / 25));
+    }
+    if (!warming && at >= m->next_ports) {
+        look_at_ports(m);
+        m->next_ports = at + PORTS_EVERY_S;
+    }
+    if (m->t->step && at >= m->next_step) {
+        step(m, at, warming);
+        m->next_step = at + STEP_EVERY_S;
+    }
+    bool hopeless = la_load_failures(m->now) - m->good_failures >= HOPELESS_N && now_ns - m->good_ns > (uint64_t)(HOPELESS_S * 1e9);
+    return !hopeless && (warming || at < m->t->seconds);
+}
+
+/* ---- the run ---- */
+
+static bool start_load(struct measure *m, char *why, size_t why_n)
+{
+    const struct bench_options *o = m->t->r->options;
+    const struct bench_run *run = m->run;
+    const char *problem;
+    struct la_load_conf c;
+    la_load_defaults(&c);
+    c.target = *bench_proxy_address(m->proxy);
+    c.threads = o->threads;
+    c.clients = run->clients;
+    c.rate = run->rate;
+    c.poisson = o->poisson;
+    c.requests = m->t->requests;
+    c.duration_ms = (uint64_t)((m->t->warmup + m->t->seconds) * 1000) + 60000; /* it is stopped before that */
+    c.grace_ms = (uint64_t)(1000 * (run->rate > 0 ? OPEN_GRACE_S : CLOSED_GRACE_S));
+    c.ramp_ms = (uint64_t)(m->t->warmup * 300);
+    c.keepalive_percent = o->keepalive_percent;
+    c.no_token = true;
+    c.method = o->method;
+    c.path = o->path;
+    c.host = o->host;
+    c.headers = o->headers;
+    m->load = la_load_new(&c, &problem);
+    if (!m->load) {
+        snprintf(why, why_n, "The load cannot be made: %s.", problem);
+        return false;
+    }
+    m->start_ns = m->good_ns = la_clock_ns();
+    m->own_from_s = own_cpu();
+    if (la_load_start(m->load))
+        return true;
+    snprintf(why, why_n, "The load cannot be started: %s.", strerror(errno));
+    la_load_free(m->load);
+    m->load = NULL;
+    return false;
+}
+
+static void go(struct measure *m)
+{
+    struct bench_run *run = m->run;
+    run->heat_slice_s = fmax(m->t->seconds / BENCH_SLICES, 0.005);
+    double tick = fmin(run->heat_slice_s, 0.02);
+    while (la_load_running(m->load) && !run->cut && look(m))
+        run->cut = bench_wait(tick);
+    if (m->from_ns == 0 && !run->cut) { /* it has ended within the warm-up: all of it counts */
+        m->from_ns = m->start_ns;
+        run->begin_s = (double)(m->from_ns - m->t->bench_from_ns) / 1e9;
+    }
+    end_measuring(m);
+    if (run->cut)
+        bench_proxy_stop(&m->proxy); /* nobody waits for what is in flight */
+    la_load_stop(m->load);
+    la_load_wait(m->load);
+}
+
+static void conclude(struct measure *m)
+{
+    struct bench_run *run = m->run;
+    struct la_load_result *to = m->now, *end = m->last;
+    la_load_read(m->load, end);
+    run->seconds = m->from_ns ? (double)(m->to_ns - m->from_ns) / 1e9 : 0;
+    bool late = run->rate > 0 && !run->cut;
+    hist_between(run->latency_us, &m->from->latency_us, late ? &end->latency_us : &to->latency_us);
+    hist_between(run->late_us, &m->from->late_us, &to->late_us);
+    run->started = to->n.started - m->from->n.started;
+    run->done = to->n.done - m->from->n.done;
+    run->failed = la_load_failures(to) - la_load_failures(m->from);
+    run->throughput = run->seconds > 0 ? (double)(good(to) - good(m->from)) / run->seconds : 0;
+    memcpy(run->first_failure, end->first_failure, sizeof run->first_failure);
+    load_errors(run, m->from, to);
+    proxy_errors(run, &m->proxy_from, &m->proxy_to);
+    split(run, &m->proxy_from, &m->proxy_to);
+    run->opened = m->proxy_to.opened - m->proxy_from.opened;
+    run->closed_by_backend = m->proxy_to.closed_by_backend - m->proxy_from.closed_by_backend;
+    run->closed_by_proxy = m->proxy_to.closed_by_proxy - m->proxy_from.closed_by_proxy;
+    run->busy = m->busy_n ? m->busy_sum / m->busy_n : -1;
+}
+
+bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, size_t why_n)
+{
+    struct measure *m = la_xcalloc(1, sizeof *m);
+    struct la_load_result *r = la_xcalloc(3, sizeof *r);
+    *m = (struct measure){.t = t, .run = run, .from = r, .last = r + 1, .now = r + 2, .next_step = -t->warmup};
+    m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
+    bool good_start = m->proxy && start_load(m, why, why_n);
+    if (good_start) {
+        go(m);
+        conclude(m);
+        la_load_free(m->load);
+    }
+    if (m->proxy)
+        bench_proxy_stop(&m->proxy);
+    free(r);
+    free(m);
+    return good_start;
+}
