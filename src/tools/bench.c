@@ -93,6 +93,8 @@ static bool try_out(struct bench *b)
     run->clients = 1;
     bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, "when it was tried out"));
     r->interrupted |= run->cut;
+    if (r->interrupted)
+        snprintf(r->failure, sizeof r->failure, "It was interrupted before anything was measured.");
     bench_run_free(run);
     return good && !r->interrupted;
 }

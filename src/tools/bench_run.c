@@ -252,7 +252,6 @@ static void begin_measuring(struct measure *m)
     la_load_read(m->load, m->from);
     m->from_ns = la_clock_ns();
     *m->last = *m->from;
-    m->run->begin_s = (double)(m->from_ns - m->t->bench_from_ns) / 1e9;
 }
 
 static void end_measuring(struct measure *m)
@@ -351,10 +350,8 @@ static void go(struct measure *m)
     double tick = fmin(run->heat_slice_s, 0.02);
     while (la_load_running(m->load) && !run->cut && look(m))
         run->cut = bench_wait(tick);
-    if (m->from_ns == 0 && !run->cut) { /* it has ended within the warm-up: all of it counts */
+    if (m->from_ns == 0 && !run->cut) /* it has ended within the warm-up: all of it counts */
         m->from_ns = m->start_ns;
-        run->begin_s = (double)(m->from_ns - m->t->bench_from_ns) / 1e9;
-    }
     end_measuring(m);
     if (run->cut)
         bench_proxy_stop(&m->proxy); /* nobody waits for what is in flight */
@@ -368,6 +365,7 @@ static void conclude(struct measure *m)
     struct la_load_result *to = m->now, *end = m->last;
     la_load_read(m->load, end);
     run->seconds = m->from_ns ? (double)(m->to_ns - m->from_ns) / 1e9 : 0;
+    run->begin_s = (double)((m->from_ns ? m->from_ns : m->to_ns) - m->t->bench_from_ns) / 1e9;
     bool late = run->rate > 0 && !run->cut;
     hist_between(run->latency_us, &m->from->latency_us, late ? &end->latency_us : &to->latency_us);
     hist_between(run->late_us, &m->from->late_us, &to->late_us);
@@ -393,6 +391,8 @@ bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, 
     m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
     bool good_start = m->proxy && start_load(m, why, why_n);
     if (good_start) {
+        if (t->warmup <= 0) /* all of it counts */
+            m->from_ns = m->start_ns;
         go(m);
         conclude(m);
         la_load_free(m->load);

@@ -262,6 +262,7 @@ void conn_work(struct conn *c)
     uint64_t us = c->reply.delay_us;
     if (us && o->conf.delay_jitter_us)
         us += la_random(&o->random) % (o->conf.delay_jitter_us + 1);
+    us += o->conf.contention_us * o->working * (o->working - 1);
     if (us == 0 && o->conf.workers == 0) {
         reply_start(c);
         return;

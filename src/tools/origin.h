@@ -46,6 +46,7 @@ struct la_origin_conf {
     uint64_t announce_s;       /* Keep-Alive: timeout=N on every response; 0 = not */
     uint64_t delay_us;         /* work per request */
     uint64_t delay_jitter_us;  /* up to this much more */
+    uint64_t contention_us;    /* and so much more for each pair of requests at work when it begins: n (n - 1) times */
     uint64_t size;             /* default body size */
     uint64_t max_connections;  /* one over it is reset at accept; 0 = no cap */
     uint64_t max_requests;     /* per connection, then Connection: close; 0 = no limit */
