@@ -26,6 +26,7 @@
 #define BENCH_BACKENDS  16
 #define BENCH_NOTES     16
 #define BENCH_TEXT      256
+#define BENCH_VERSION   1    /* of the JSON; counts up when a name in it changes its meaning */
 
 enum bench_protocol { BENCH_HTTP, BENCH_FASTCGI, BENCH_MEMCACHED };
 

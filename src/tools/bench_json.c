@@ -1,7 +1,7 @@
 /* bench_json.c: a bench's whole report as one JSON object, which every other form of it is made from.
  *
- * Owns the names in it: they are stable, `version` counts up when one changes its meaning. Times of requests are in
- * microseconds, all other times in seconds. What is not known is null, never 0 or -1. Does no I/O.
+ * Owns the names in it, which are stable. Times of requests are in microseconds, all others in seconds. What is not
+ * known is null, never 0 or -1. Does no I/O.
  *
  * Beside what the runs and the verdict say, it adds per size what only all repeats together tell: quantiles of the
  * merged histograms, the split's means, the range of p99. Good path: top to bottom. Nothing can fail. */
@@ -10,8 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
-
-#define VERSION 1
 
 static const char *const protocol_name[] = {"http", "fastcgi", "memcached"};
 static const char *const part_name[] = BENCH_PART_NAMES;
@@ -63,7 +61,7 @@ static void put_hist(struct la_json *j, const char *key, const struct la_hist *h
 
 static void put_load(struct la_json *j, const struct bench_options *o)
 {
-    la_json_str(j, "loop", o->clients ? "closed" : "open");
+    la_json_str(j, "loop", o->clients ? "closed" : o->rate_auto ? "auto" : "open");
     put_some(j, "rate", o->rate);
     la_json_bool(j, "rate_auto", o->rate_auto);
     la_json_str(j, "arrivals", o->poisson ? "poisson" : "constant");
@@ -351,7 +349,7 @@ void bench_json(const struct bench_report *r, struct la_text *out)
         strftime(began, sizeof began, "%Y-%m-%dT%H:%M:%SZ", &utc);
     la_json_init(&j, out);
     la_json_open(&j, NULL, '{');
-    la_json_int(&j, "version", VERSION);
+    la_json_int(&j, "version", BENCH_VERSION);
     la_json_str(&j, "began", began);
     put(&j, "seconds", r->seconds);
     la_json_bool(&j, "interrupted", r->interrupted);

@@ -293,7 +293,7 @@ const char bench_page_tail[] =
     "\n"
     "const o = R.options, load = o.load;\n"
     "document.title = 'lastack bench: ' + (V.size ? 'pool.max ' + V.size : V.answer === 'cannot_tell' ? 'cannot tell' : 'no verdict');\n"
-    "document.getElementById('top').innerHTML = `<b>lastack bench</b><span>${esc(o.protocol)} ${esc(o.upstream)}</span><span>${load.loop} loop${load.clients ? ', ' + int(load.clients) + ' clients' : load.rate ? ', ' + sig(load.rate) + '/s' : load.rate_auto ? ', rate auto' : ''}</span>\n"
+    "document.getElementById('top').innerHTML = `<b>lastack bench</b><span>${esc(o.protocol)} ${esc(o.upstream)}</span><span>${load.loop === 'auto' ? 'capacity first, then parts of it' : load.loop + ' loop'}${load.clients ? ', ' + int(load.clients) + ' clients' : load.rate ? ', ' + sig(load.rate) + '/s' : ''}</span>\n"
     "  <span>${esc(R.began.replace('T', ' ').replace('Z', ' UTC'))}</span><span>${clock(R.seconds || 0)} min</span><span>${RUNS.length} runs</span>`;\n"
     "document.getElementById('all').innerHTML = verdict() + (P.length ? throughput() + latency() + timeSplit() : '') + heats() + (P.length ? sizes() : '') + (RUNS.length ? runs() : '') + backends() +\n"
     "  section('Environment', `<table class='facts'>${facts(R.environment)}</table>`, 'long');\n"
