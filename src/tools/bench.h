@@ -1,12 +1,12 @@
 /* bench.h (layer: tools): what the files of `lastack bench` share: the settings, what a run measured, and the
  * verdict made of all runs.
  *
- * bench.c: the order of things. bench_options.c: the command line. bench_plan.c: which sizes, in which order. bench_run.c:
- * one run: proxy, load, counts. bench_proxy.c: the proxy's process and its numbers. bench_backend.c: what the backend says
- * of itself. bench_cpu.c: the processes of a listening socket. bench_requests.c: what to ask: a file of requests, an access log.
- * bench_model.c: statistics and the fit; bench_verdict.c: the size and the reason. bench_view.c: the terminal.
- * bench_environment.c: this host. bench_json.c, bench_html.c with bench_page.c, bench_hdr.c: the report's forms;
- * bench_compare.c: two reports side by side.
+ * bench.c: the order of things. bench_options.c: the command line. bench_plan.c: which sizes, in which order.
+ * bench_run.c: one run: proxy, load, counts. bench_proxy.c: the proxy's process and its numbers. bench_backend.c: what
+ * the backend says of itself. bench_cpu.c: the processes of a listening socket. bench_requests.c: what to ask: a file of
+ * requests, an access log. bench_points.c: means, intervals, what time did; bench_model.c: the fits; bench_verdict.c: the
+ * size, and bench_reason.c: why, in words. bench_view.c: the terminal. bench_environment.c: this host. bench_json.c,
+ * bench_html.c with bench_page.c, bench_hdr.c: the report's forms; bench_compare.c: two reports side by side.
  *
  * plan, model and verdict do no I/O and read no clock. Units are in the names; a negative double means unknown
  * and is null in JSON. One thread but for the load's own. */
@@ -91,13 +91,27 @@ struct bench_usl {
     double lambda, sigma, kappa; /* X(n) = lambda n / (1 + sigma (n - 1) + kappa n (n - 1)) */
     double r2;                   /* of the means by size; 1 is perfect */
     double peak;                 /* the size where X is largest; 0: it never falls */
+    double misfit;               /* of the means from the curve: standard deviation, 0.02 is 2 % */
     bool good;                   /* good enough to say something */
 };
+
+/* The other model: a backend with so many workers. X(n) grows by slope up to knee, then is flat or falls:
+ * slope n / (1 + (n / knee)^round)^(1 / round) / (1 + fall max(0, n - knee)). */
+struct bench_knee {
+    double slope, knee, fall;
+    double round;                /* how sharply it bends; 0: at once: slope min(n, knee) / (1 + ...) */
+    double r2, misfit;           /* as of bench_usl */
+    bool good;
+};
+
+/* Which of the two the verdict rests on: the one that fits better. NONE: sizes were too few to fit, or neither is good. */
+enum bench_model { BENCH_MODEL_NONE, BENCH_MODEL_USL, BENCH_MODEL_KNEE };
+#define BENCH_MODEL_NAMES {"none", "usl", "knee"}
 
 /* One size over its repeats. */
 struct bench_point {
     unsigned size, runs;
-    double throughput, low, high; /* mean and its 95 % confidence interval */
+    double throughput, low, high; /* mean and its 95 % confidence interval; negative: one run has none */
     double slo_us;                /* the SLO's quantile over all repeats together; p99 when none was given */
     double fail_ratio;
     double busy, little;          /* measured; and by Little's law: throughput x (connect + backend time) */
@@ -110,6 +124,7 @@ struct bench_verdict {
     enum bench_answer answer;
     unsigned size;        /* pool.max to set, with headroom, clamped; 0 unless BENCH_SIZE */
     unsigned bare;        /* before headroom and clamps */
+    unsigned low, high;   /* where the measurement's scatter lets bare be, 95 % */
     unsigned best;        /* the size with the best throughput */
     double best_throughput, capacity; /* capacity: of the backend, per second; negative: not reached */
     char reason[1024];    /* one sentence */
@@ -139,7 +154,11 @@ struct bench_report {
     struct bench_point *point; /* by size, ascending; of sweep runs */
     size_t points;
     struct bench_usl usl;
-    double drift;              /* the first size again: throughput at the end / at the beginning - 1 */
+    struct bench_knee knee;
+    enum bench_model model;
+    double drift;              /* the first size again: throughput at the end / at the beginning - 1; NAN: not yet */
+    double noise;              /* of one run about the mean of its size: standard deviation, 0.02 is 2 %; negative: unknown */
+    double trend;              /* what time alone changed in all runs, first to last: 0.1 is 10 % faster at the end */
     struct bench_verdict verdict;
     struct bench_backend backend[BENCH_BACKENDS];
     size_t backends;
@@ -256,11 +275,17 @@ bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct 
 unsigned bench_plan_left(const struct bench_plan *p); /* runs, as far as known now */
 void bench_plan_free(struct bench_plan *p);
 
-/* ---- bench_model.c ---- */
+/* ---- bench_points.c ---- */
 /* Points of all sweep runs that were not cut; the caller frees *out. */
 size_t bench_points(struct bench_run *const *run, size_t n, struct bench_slo slo, struct bench_point **out);
+
+/* ---- bench_model.c ---- */
 struct bench_usl bench_usl_fit(const struct bench_point *p, size_t n);
 double bench_usl_at(const struct bench_usl *u, double size);
+struct bench_knee bench_knee_fit(const struct bench_point *p, size_t n);
+double bench_knee_at(const struct bench_knee *k, double size);
+/* Throughput at a size by the model that r's verdict rests on; NAN when there is none. */
+double bench_model_at(const struct bench_report *r, double size);
 
 /* ---- bench_verdict.c ---- */
 /* Fills r's points, usl, drift and verdict from its runs; may be called again when more runs are there. */
