@@ -1,12 +1,13 @@
-/* load.c: the load generator's threads, its schedule, and the sums over all threads.
+/* load.c: the load generator's threads: their clients, and which of them takes the next request.
  *
- * Owns: the threads with their loops and clients, the bound on requests, the open loop's clock (a timerfd per
+ * Owns: the threads with their loops and clients, the bound on requests, the open loop's alarm (a timerfd per
  * thread, since epoll's timeouts are whole milliseconds) and its queue of starts that wait for a client.
  * Never touches a socket of a client (load_client.c does).
  *
  * Good path: la_load_new, la_load_start, la_load_wait. A thread ends when nothing more may start and no
- * client is active, or when the grace is over. Failures: bad settings are a sentence from la_load_new; after
- * a failed request a client pauses 2 ms, so that a refused port is not hammered. */
+ * client is active, or when the grace is over. The alarm is heard first in a turn of the loop, and due starts are
+ * looked for between two answers too, so that a turn with many answers delays none. Failures: bad settings are a
+ * sentence from la_load_new; after a failed request a client pauses 2 ms, so that a refused port is not hammered. */
 #include "tools/load_private.h"
 
 #include <errno.h>
@@ -26,6 +27,8 @@ void la_load_defaults(struct la_load_conf *c)
                                .method = "GET",
                                .path = "/",
                                .host = "load.test",
+                               .speed = 1,
+                               .memcached = {.keys = 1000, .value_bytes = 100},
                                .timeout_ms = 30000};
 }
 
@@ -39,16 +42,21 @@ static void finish_if_done(struct load_thread *t)
 
 static void stop_starting(struct load_thread *t)
 {
+    uint64_t never = 0;
+    if (!t->stopping)
+        atomic_compare_exchange_strong(&t->load->stop_ns, &never, la_clock_ns());
     t->stopping = true;
+    LOAD_ADD(t, unstarted, t->backlog_n);
     t->backlog_n = 0;
     finish_if_done(t);
 }
 
-bool load_take_request(struct load_thread *t, uint64_t *seq)
+/* Takes one of the bounded number of requests. False: enough were started. */
+static bool take_request(struct load_thread *t, uint64_t *seq)
 {
     struct la_load *l = t->load;
-    uint64_t n = atomic_fetch_add_explicit(&l->started, 1, memory_order_relaxed);
-    if (l->conf.requests && n >= l->conf.requests) {
+    uint64_t n = atomic_fetch_add_explicit(&l->started, 1, memory_order_relaxed), warm = atomic_load(&l->warm);
+    if (l->conf.requests && warm != UINT64_MAX && n - warm >= l->conf.requests) {
         stop_starting(t);
         return false;
     }
@@ -57,12 +65,23 @@ bool load_take_request(struct load_thread *t, uint64_t *seq)
     return true;
 }
 
-static void begin(struct load_thread *t, struct client *c, uint64_t intended_ns)
+static void begin(struct client *c, struct load_start s)
 {
-    if (!load_take_request(t, &c->seq))
+    struct load_thread *t = c->t;
+    const struct la_load_conf *k = &t->load->conf;
+    if (t->stopping || !take_request(t, &c->seq))
         return;
+    if (k->ask && k->order == LA_LOAD_CYCLE)
+        s.ask = (size_t)(c->seq % k->asks);
+    else if (k->ask && k->order == LA_LOAD_RANDOM)
+        s.ask = (size_t)(la_random(&t->random) % k->asks);
     t->active++;
-    client_begin(c, intended_ns);
+    client_begin(c, s);
+}
+
+void load_begin(struct client *c)
+{
+    begin(c, (struct load_start){la_clock_ns(), 0});
 }
 
 /* Open loop: waiting starts go to free clients. */
@@ -71,11 +90,12 @@ static void serve_backlog(struct load_thread *t)
     while (t->backlog_n > 0 && !t->stopping && !la_list_empty(&t->free)) {
         struct client *c = la_list_first(&t->free, struct client, free_node);
         la_list_remove(&c->free_node);
-        uint64_t intended = t->backlog[t->backlog_at], now = la_clock_ns();
+        struct load_start s = t->backlog[t->backlog_at];
+        uint64_t now = la_clock_ns();
         t->backlog_at = (t->backlog_at + 1) % LOAD_BACKLOG;
         t->backlog_n--;
-        la_hist_record(&t->r.late_us, now > intended ? (now - intended) / 1000 : 0);
-        begin(t, c, intended);
+        la_hist_record(&t->r.late_us, now > s.at_ns ? (now - s.at_ns) / 1000 : 0);
+        begin(c, s);
     }
 }
 
@@ -88,7 +108,7 @@ void load_client_free(struct client *c)
         finish_if_done(t);
         return;
     }
-    if (k->rate > 0) {
+    if (t->backlog) {
         la_list_push_front(&t->free, &c->free_node);
         if (t->backlog_n > 0 && c->answered)
             serve_backlog(t);
@@ -102,19 +122,23 @@ void load_client_free(struct client *c)
     if (gap > 0)
         la_timer_set(&c->pace, gap);
     else
-        begin(t, c, la_clock_ns());
+        load_begin(c);
 }
 
-static void advance(struct load_thread *t)
+void load_catch_up(struct load_thread *t, uint64_t now_ns)
 {
-    double mean = 1e9 / (t->load->conf.rate / t->load->threads);
-    if (t->load->conf.poisson) {
-        double u = (double)((la_random(&t->random) >> 11) + 1) / 9007199254740993.0;
-        mean *= -log(u);
+    while (t->next_ns <= now_ns && !t->stopping) {
+        if (t->backlog_n == LOAD_BACKLOG)
+            LOAD_ADD(t, shed, 1);
+        else
+            t->backlog[(t->backlog_at + t->backlog_n++) % LOAD_BACKLOG] = load_schedule_next(&t->schedule);
+        load_schedule_take(&t->schedule);
+        t->next_ns = load_schedule_next(&t->schedule).at_ns;
     }
-    t->next_ns += (uint64_t)la_max64((uint64_t)mean, 1);
+    serve_backlog(t);
 }
 
+/* Setting the alarm takes back one that was not read yet. */
 static void arm_tick(struct load_thread *t)
 {
     struct itimerspec at = {.it_value = {(time_t)(t->next_ns / 1000000000), (long)(t->next_ns % 1000000000)}};
@@ -125,19 +149,20 @@ static void on_tick(struct la_io *io, int events)
 {
     (void)events;
     struct load_thread *t = la_container(io, struct load_thread, tick);
-    uint64_t times;
-    if (read(t->tick_fd, &times, sizeof(times)) < 0 || t->stopping)
-        return;
-    for (uint64_t now = la_clock_ns(); t->next_ns <= now; advance(t)) {
-        if (t->backlog_n == LOAD_BACKLOG) {
-            LOAD_ADD(t, shed, 1);
-            continue;
-        }
-        t->backlog[(t->backlog_at + t->backlog_n++) % LOAD_BACKLOG] = t->next_ns;
-    }
-    serve_backlog(t);
     if (!t->stopping)
+        load_catch_up(t, la_clock_ns());
+    if (t->stopping)
+        la_io_want(io, 0);
+    else
         arm_tick(t);
+}
+
+static void on_warm(struct la_timer *timer)
+{
+    struct load_thread *t = la_container(timer, struct load_thread, warmup);
+    uint64_t not_over = UINT64_MAX;
+    atomic_compare_exchange_strong(&t->load->warm, &not_over, atomic_load(&t->load->started));
+    load_counts_reset(t);
 }
 
 static void on_deadline(struct la_timer *timer)
@@ -145,6 +170,7 @@ static void on_deadline(struct la_timer *timer)
     struct load_thread *t = la_container(timer, struct load_thread, deadline);
     if (!t->in_grace) {
         t->in_grace = true;
+        la_timer_stop(&t->warmup);
         la_timer_set(&t->deadline, t->load->conf.grace_ms);
         stop_starting(t);
         return;
@@ -171,18 +197,19 @@ static void start_clients(struct load_thread *t)
     const struct la_load_conf *k = &t->load->conf;
     for (unsigned i = 0; i < t->clients && !t->stopping; i++) {
         struct client *c = &t->client[i];
-        if (k->rate > 0)
+        if (t->backlog)
             la_list_push_back(&t->free, &c->free_node);
         else if (k->ramp_ms || k->gap_max_ms)
             la_timer_set(&c->pace, la_random(&t->random) % (k->ramp_ms + k->gap_max_ms + 1));
         else
-            begin(t, c, la_clock_ns());
+            load_begin(c);
     }
-    if (k->rate > 0) {
-        t->next_ns = la_clock_ns();
-        advance(t);
-        arm_tick(t);
-    }
+    if (!t->backlog)
+        return;
+    uint64_t from = t->load->from_ns - k->warmup_ms * 1000000;
+    load_schedule_init(&t->schedule, k, t->load->threads, (unsigned)(t - t->load->thread), from, t->random);
+    t->next_ns = load_schedule_next(&t->schedule).at_ns;
+    arm_tick(t);
 }
 
 static void *thread_main(void *arg)
@@ -191,11 +218,14 @@ static void *thread_main(void *arg)
     struct la_load *l = t->load;
     la_loop_refresh(t->loop);
     if (l->conf.duration_ms)
-        la_timer_set(&t->deadline, l->conf.duration_ms);
+        la_timer_set(&t->deadline, l->conf.warmup_ms + l->conf.duration_ms);
+    if (l->conf.warmup_ms)
+        la_timer_set(&t->warmup, l->conf.warmup_ms);
     start_clients(t);
     if (!t->stopping || t->active > 0)
         la_loop_run(t->loop);
     la_timer_stop(&t->deadline);
+    la_timer_stop(&t->warmup);
     for (unsigned i = 0; i < t->clients; i++)
         client_fini(&t->client[i]);
     atomic_store(&l->to_ns, la_clock_ns());
@@ -214,20 +244,23 @@ static bool thread_init(struct la_load *l, struct load_thread *t, unsigned index
     t->clients = k->clients / l->threads + (index < k->clients % l->threads ? 1 : 0);
     t->client = la_xcalloc(t->clients, sizeof(*t->client));
     t->scratch = la_xcalloc(1, LOAD_SCRATCH);
+    t->out = la_xcalloc(1, LOAD_OUT);
     t->loop = la_loop_new(on_mail, t);
     if (!t->loop)
         return false;
     la_timer_init(&t->deadline, t->loop, on_deadline);
+    la_timer_init(&t->warmup, t->loop, on_warm);
     double step = k->keepalive_percent / 100;
     for (unsigned i = 0; i < t->clients; i++) /* spread evenly */
         client_init(&t->client[i], t, floor((i + 1) * step + 1e-9) > floor(i * step + 1e-9));
-    if (k->rate <= 0)
+    if (!load_is_open(k))
         return true;
-    t->backlog = la_xcalloc(LOAD_BACKLOG, sizeof(uint64_t));
+    t->backlog = la_xcalloc(LOAD_BACKLOG, sizeof(*t->backlog));
     t->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (t->tick_fd < 0)
         return false;
     la_io_init(&t->tick, t->loop, t->tick_fd, on_tick);
+    t->tick.first = true;
     la_io_want(&t->tick, LA_READ);
     return true;
 }
@@ -242,6 +275,7 @@ static void thread_fini(struct load_thread *t)
         la_loop_free(t->loop);
     free(t->client);
     free(t->scratch);
+    free(t->out);
     free(t->backlog);
 }
 
@@ -272,6 +306,26 @@ static bool parse_methods(struct la_load *l, const char *text)
     return l->methods == 1 || (total > 99.9 && total < 100.1);
 }
 
+static const char *check_http(const struct la_load_conf *c)
+{
+    size_t most = LOAD_OUT - 2048 - (c->headers ? strlen(c->headers) * 3 : 0);
+    if (c->path[0] != '/' && c->path[0] != '*')
+        return "the path must start with /";
+    if (strlen(c->path) * 3 + strlen(c->host) > most)
+        return "path and headers are too long";
+    if (c->ask && c->asks == 0)
+        return "the list of requests is empty";
+    for (size_t i = 0; i < c->asks; i++) {
+        const struct la_load_ask *a = &c->ask[i];
+        if (strlen(a->method) + strlen(a->target) + strlen(a->host ? a->host : c->host) +
+                (a->headers ? strlen(a->headers) : 0) > most)
+            return "a request of the list is too long";
+    }
+    if (c->ask && c->order == LA_LOAD_TIMED && c->asks > 1 && c->ask[c->asks - 1].at_us == 0)
+        return "all requests of the list have the same time";
+    return NULL;
+}
+
 static const char *check(const struct la_load_conf *c)
 {
     if (c->target.len == 0)
@@ -282,14 +336,30 @@ static const char *check(const struct la_load_conf *c)
         return "a bound is needed: requests or duration";
     if (c->gap_max_ms && c->gap_max_ms < c->gap_min_ms)
         return "the largest gap is smaller than the smallest";
-    if (c->path[0] != '/' && c->path[0] != '*')
-        return "the path must start with /";
-    if (strlen(c->path) + strlen(c->host) + (c->headers ? strlen(c->headers) * 3 : 0) > LOAD_OUT - 2048)
-        return "path and headers are too long";
     for (size_t i = 0; i < c->sources; i++)
         if (la_addr_family(&c->source[i]) != la_addr_family(&c->target))
             return "source and target are of different families";
-    return NULL;
+    if (c->protocol == LA_LOAD_HTTP)
+        return check_http(c);
+    return c->ask ? "a list of requests is for HTTP" : c->memcached.keys == 0 ? "at least one key is needed" : NULL;
+}
+
+static void settle(struct la_load *l)
+{
+    struct la_load_conf *c = &l->conf;
+    l->protocol = c->protocol == LA_LOAD_MEMCACHED ? &load_memcached : &load_http;
+    l->threads = c->threads ? c->threads : 1;
+    if (l->threads > c->clients)
+        l->threads = c->clients;
+    l->salt = la_random_seed();
+    if (c->gap_min_ms > c->gap_max_ms)
+        c->gap_max_ms = c->gap_min_ms;
+    c->no_token |= c->ask != NULL;
+    l->leaves = c->leave.in_head + c->leave.in_body + c->leave.waiting + c->leave.in_response > 0;
+    l->paced = c->upload_rate || c->download_rate;
+    l->many_writes = l->leaves || l->paced || c->body_bytes || c->ask || c->protocol != LA_LOAD_HTTP;
+    l->warm = c->warmup_ms ? UINT64_MAX : 0;
+    l->heat_slice_ns = c->duration_ms ? c->duration_ms * 1000000 / LA_LOAD_SLICES : 250000000;
 }
 
 struct la_load *la_load_new(const struct la_load_conf *conf, const char **why)
@@ -299,12 +369,7 @@ struct la_load *la_load_new(const struct la_load_conf *conf, const char **why)
         return NULL;
     struct la_load *l = la_xcalloc(1, sizeof(*l));
     l->conf = *conf;
-    l->threads = conf->threads ? conf->threads : 1;
-    if (l->threads > conf->clients)
-        l->threads = conf->clients;
-    l->salt = la_random_seed();
-    if (l->conf.gap_min_ms > l->conf.gap_max_ms)
-        l->conf.gap_max_ms = l->conf.gap_min_ms;
+    settle(l);
     l->thread = la_xcalloc(l->threads, sizeof(*l->thread));
     if (!parse_methods(l, conf->method))
         *why = "methods must be one name, or a mix that adds up to 100: GET=70,POST=30";
@@ -320,7 +385,7 @@ struct la_load *la_load_new(const struct la_load_conf *conf, const char **why)
 
 bool la_load_start(struct la_load *l)
 {
-    l->from_ns = la_clock_ns();
+    l->from_ns = la_clock_ns() + l->conf.warmup_ms * 1000000;
     atomic_store(&l->running, l->threads);
     for (unsigned i = 0; i < l->threads; i++) {
         int e = pthread_create(&l->thread[i].thread, NULL, thread_main, &l->thread[i]);
@@ -360,26 +425,4 @@ void la_load_free(struct la_load *l)
         thread_fini(&l->thread[i]);
     free(l->thread);
     free(l);
-}
-
-void la_load_read(const struct la_load *l, struct la_load_result *out)
-{
-    memset(out, 0, sizeof(*out));
-    bool running = la_load_running(l);
-    for (unsigned i = 0; i < l->threads; i++) {
-        const struct la_load_result *r = &l->thread[i].r;
-        uint64_t overtaken = la_max64(out->n.overtaken_max, r->n.overtaken_max);
-#define X(name) out->n.name += atomic_load_explicit(&r->n.name, memory_order_relaxed);
-        LA_LOAD_COUNTS(X)
-#undef X
-        out->n.overtaken_max = overtaken;
-        for (size_t s = 0; s < la_count(out->status); s++)
-            out->status[s] += atomic_load_explicit(&r->status[s], memory_order_relaxed);
-        la_hist_add(&out->latency_us, &r->latency_us);
-        la_hist_add(&out->connect_us, &r->connect_us);
-        la_hist_add(&out->late_us, &r->late_us);
-        if (!running && !out->first_failure[0])
-            memcpy(out->first_failure, r->first_failure, sizeof(out->first_failure));
-    }
-    out->elapsed_ns = (running ? la_clock_ns() : atomic_load(&l->to_ns)) - l->from_ns;
 }

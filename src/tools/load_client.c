@@ -1,19 +1,23 @@
-/* load_client.c: one client of the load generator: connect, send, read, verify, leave when it is meant to.
+/* load_client.c: one client of the load generator: connect, send, read, leave when it is meant to.
  *
  * Owns: the client's socket, timers and buffers. Never decides when the next request starts (load.c does,
- * told by load_client_free). Good path: IDLE → CONNECTING → ACTIVE → IDLE (kept alive) or CLOSING until the
- * server's FIN. Every way to fail has a count; the first failure of a thread is kept as text. A response that
- * starts before the request is out is taken, and the connection closed after it. One thread, its loop's. */
+ * told by load_client_free), nor what is said (struct load_protocol does). Good path: IDLE → CONNECTING → ACTIVE →
+ * IDLE (kept alive) or CLOSING until the server's FIN. A request is made in the thread's buffer and sent at once, on
+ * a new connection too: on one host the handshake is mostly over when connect returns. What could not be sent moves to
+ * a buffer of the client's own. Every way to fail has a count; the first failure of a thread is kept as text. An
+ * answer that starts before the request is out is taken, and the connection closed after it. One thread, its loop's. */
 #include "tools/load_private.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#define SKIP_BYTES    (1u << 20) /* of a TCP body that nobody looks at, in one read */
+#define UNIX_AGAIN_MS 1          /* a Unix socket whose queue is full says so at once and nothing tells when it is not */
+
 static void on_client(struct la_io *io, int events);
+static void client_connect(struct client *c);
 
 /* ---- ends ---- */
 
@@ -36,32 +40,24 @@ static void request_over(struct client *c)
     la_timer_stop(&c->timeout);
     la_timer_stop(&c->pace);
     free(c->in);
-    free(c->out);
-    c->in = c->out = NULL;
+    free(c->own);
+    c->in = c->own = NULL;
     c->state = CLIENT_IDLE;
+    c->busy = false;
     load_client_free(c);
 }
 
 #define FAIL(c, count, ...)                                                                                  \
     do {                                                                                                     \
-        LOAD_ADD((c)->t, count, 1);                                                                          \
-        note_failure((c), __VA_ARGS__);                                                                      \
-        drop_connection((c), true);                                                                          \
-        request_over(c);                                                                                     \
+        load_note_failure((c), __VA_ARGS__);                                                                 \
+        fail((c), &(c)->t->r.n.count);                                                                       \
     } while (0)
 
-LA_PRINTF(2, 3) static void note_failure(struct client *c, const char *fmt, ...)
+static void fail(struct client *c, _Atomic uint64_t *count)
 {
-    char *text = c->t->r.first_failure;
-    if (text[0])
-        return;
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof(c->t->r.first_failure), fmt, ap);
-    va_end(ap);
-    if (n > 0 && (size_t)n < sizeof(c->t->r.first_failure))
-        snprintf(text + n, sizeof(c->t->r.first_failure) - (size_t)n,
-                 " (token %s, request %llu of its connection)", c->token, (unsigned long long)c->served + 1);
+    la_stat_add(count, 1);
+    drop_connection(c, true);
+    request_over(c);
 }
 
 static void leave(struct client *c)
@@ -102,6 +98,38 @@ static size_t bounded(const struct client *c, size_t n)
     return n;
 }
 
+static void connect_failed(struct client *c, int why);
+
+/* What the thread's buffer still holds moves to the client's own. */
+static void keep_rest(struct client *c)
+{
+    if (c->out != c->t->out || c->out_at == c->out_n)
+        return;
+    if (!c->own)
+        c->own = la_xrealloc(NULL, LOAD_OUT);
+    c->out_n -= c->out_at;
+    memcpy(c->own, c->out + c->out_at, c->out_n);
+    c->out = c->own;
+    c->out_at = 0;
+}
+
+/* One write. False: no more can be written now. */
+static bool send_some(struct client *c, size_t n)
+{
+    ssize_t k = send(c->fd, c->out + c->out_at, n, MSG_NOSIGNAL);
+    if (k < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            c->send_broken = true; /* a response may lie there; reading says which it is */
+        return false;
+    }
+    c->out_at += (size_t)k;
+    c->written += (uint64_t)k;
+    if (c->t->load->conf.upload_rate)
+        c->send_ok -= (uint64_t)k;
+    LOAD_ADD(c->t, bytes_out, (uint64_t)k);
+    return true;
+}
+
 /* False: the client's request is over. */
 static bool client_send(struct client *c)
 {
@@ -111,173 +139,89 @@ static bool client_send(struct client *c)
             return false;
         }
         if (c->out_at == c->out_n) {
-            if (c->wait_100)
-                break;
             if (c->body_left == 0 && c->body_end)
                 request_sent(c);
+            else if (c->wait_100)
+                break;
             else
-                request_refill(c);
+                c->t->load->protocol->refill(c);
             continue;
         }
         size_t n = bounded(c, c->out_n - c->out_at);
-        if (n == 0)
+        if (n == 0 || !send_some(c, n))
             break;
-        ssize_t k = send(c->fd, c->out + c->out_at, n, MSG_NOSIGNAL);
-        if (k < 0) {
-            if (errno != EAGAIN && errno != EINTR)
-                c->send_broken = true; /* a response may lie there; reading says which it is */
-            break;
-        }
-        c->out_at += (size_t)k;
-        c->written += (uint64_t)k;
-        if (c->t->load->conf.upload_rate)
-            c->send_ok -= (uint64_t)k;
-        LOAD_ADD(c->t, bytes_out, (uint64_t)k);
     }
+    keep_rest(c);
     want(c);
     return true;
 }
 
-/* ---- the response ---- */
+/* ---- the answer ---- */
 
-static void note_overtaken(struct client *c)
+/* False: there is no FIN yet. */
+static bool read_fin(struct client *c)
 {
-    struct load_thread *t = c->t;
-    for (unsigned i = 0; i < t->clients; i++) {
-        struct client *other = &t->client[i];
-        if (other->in && !other->answered && other->seq < c->seq &&
-            ++other->overtaken > atomic_load_explicit(&t->r.n.overtaken_max, memory_order_relaxed))
-            atomic_store_explicit(&t->r.n.overtaken_max, other->overtaken, memory_order_relaxed);
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n > 0) {
+        LOAD_ADD(c->t, extra_bytes, 1);
+        load_note_failure(c, "bytes behind the response");
     }
+    bool closing = c->state == CLIENT_CLOSING;
+    if (!closing)
+        LOAD_ADD(c->t, idle_closed, 1);
+    drop_connection(c, false);
+    if (closing)
+        request_over(c);
+    return true;
 }
 
-static void count_status(struct client *c, int status)
+static void await_fin(struct client *c)
 {
-    struct la_load_result *r = &c->t->r;
-    atomic_store_explicit(&r->status[status],
-                          atomic_load_explicit(&r->status[status], memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    if (status < 300)
-        LOAD_ADD(c->t, status_2xx, 1);
-    else if (status < 400)
-        LOAD_ADD(c->t, status_3xx, 1);
-    else if (status < 500)
-        LOAD_ADD(c->t, status_4xx, 1);
-    else
-        LOAD_ADD(c->t, status_5xx, 1);
-}
-
-static void verify(struct client *c)
-{
-    const struct la_load_conf *k = &c->t->load->conf;
-    if (k->no_token)
+    struct la_slice goodbye = c->t->load->protocol->goodbye;
+    c->state = CLIENT_CLOSING;
+    la_timer_stop(&c->pace);
+    if (goodbye.n)
+        (void)send(c->fd, goodbye.p, goodbye.n, MSG_NOSIGNAL);
+    else if (read_fin(c)) /* it mostly comes with the answer */
         return;
-    bool foreign = c->head.has_token && strcmp(c->head.token, c->token) != 0;
-    if (foreign || c->bad_body) {
-        LOAD_ADD(c->t, mixed, 1);
-        note_failure(c, "mixed: %s %s", foreign ? "the response's token is" : "the body is not that of",
-                     c->head.has_token ? c->head.token : "no token");
-    } else if (!c->head.has_token && c->head.status < 300) {
-        LOAD_ADD(c->t, unechoed, 1);
-    }
+    la_io_want(&c->io, LA_READ);
+    la_timer_set(&c->timeout, LOAD_FIN_MS);
 }
 
-/* A whole response is here; extra: there are bytes behind it. */
-static void answered(struct client *c, bool extra)
+/* A whole answer is here. */
+static void answered(struct client *c)
 {
     struct load_thread *t = c->t;
     uint64_t now = la_clock_ns();
-    la_hist_record(&t->r.latency_us, now > c->start_ns ? (now - c->start_ns) / 1000 : 0);
     c->answered = true;
-    LOAD_ADD(t, done, 1);
-    count_status(c, c->head.status);
-    verify(c);
-    if (t->load->conf.overtaken)
-        note_overtaken(c);
-    if (extra) {
+    load_count_answer(c, now, c->bad_body);
+    if (c->extra) {
         LOAD_ADD(t, extra_bytes, 1);
-        note_failure(c, "bytes behind the response");
+        load_note_failure(c, "bytes behind the response");
     }
     if (!c->sent)
         LOAD_ADD(t, early, 1);
     c->served++;
-    bool by_close = c->head.framing == LA_WIRE_CLOSE;
-    if (c->sent && !extra && !c->last && c->head.persistent) {
-        la_io_want(&c->io, LA_READ);
-        request_over(c);
-    } else if (!c->sent || extra || by_close || t->load->conf.close_first) {
+    if (!c->sent || c->extra || c->unusable || (t->load->conf.close_first && (c->last || !c->persistent))) {
         drop_connection(c, false);
         request_over(c);
+    } else if (c->last || !c->persistent) {
+        await_fin(c);
     } else {
-        c->state = CLIENT_CLOSING;
-        la_timer_stop(&c->pace);
         la_io_want(&c->io, LA_READ);
-        la_timer_set(&c->timeout, LOAD_FIN_MS);
+        request_over(c);
     }
-}
-
-/* False: the request is over (the client may be on its next one). */
-static bool feed(struct client *c, const char *p, size_t n)
-{
-    while (n > 0 && !c->body.done) {
-        struct la_slice piece;
-        size_t used = la_wire_body_feed(&c->body, p, n, &piece);
-        if (used == SIZE_MAX) {
-            FAIL(c, malformed, "malformed chunk in the response");
-            return false;
-        }
-        if (piece.n && c->head.token_body && c->head.has_token &&
-            !la_wire_matches(piece.p, piece.n, c->token, c->got))
-            c->bad_body = true;
-        c->got += piece.n;
-        p += used;
-        n -= used;
-    }
-    if (!c->body.done)
-        return true;
-    answered(c, n > 0);
-    return false;
-}
-
-/* Takes heads out of c->in. False: the request is over. */
-static bool take_heads(struct client *c)
-{
-    while (!c->has_head && c->in_n > 0) {
-        int r = la_wire_parse(&c->head, c->in, c->in_n, true, c->to_head);
-        if (r == 0 && c->in_n < LOAD_HEAD)
-            return true;
-        if (r <= 0) {
-            FAIL(c, malformed, "malformed response head: %.*s", (int)la_min64(c->in_n, 60), c->in);
-            return false;
-        }
-        size_t rest = c->in_n - c->head.head_n;
-        if (c->head.status >= 400)
-            note_failure(c, "status %d, Proxy-Status: %.*s", c->head.status,
-                         LA_SLICE_ARGS(c->head.proxy_status));
-        memmove(c->in, c->in + c->head.head_n, rest);
-        c->in_n = rest;
-        if (c->head.status < 200 && c->head.status != 101) {
-            c->wait_100 = false;
-            continue;
-        }
-        c->wait_100 = false;
-        if (c->head.status == 101) {
-            LOAD_ADD(c->t, upgraded, 1);
-            c->last = true;
-            c->head.framing = LA_WIRE_NONE;
-            c->head.persistent = false;
-        }
-        c->has_head = true;
-        la_wire_body_init(&c->body, &c->head);
-        return feed(c, c->in, c->in_n);
-    }
-    return true;
+    if (load_is_due(t, now))
+        load_catch_up(t, now);
 }
 
 static void on_end(struct client *c, int why)
 {
-    if (why == 0 && c->has_head && c->body.framing == LA_WIRE_CLOSE) {
-        answered(c, false);
+    if (why == 0 && c->t->load->protocol->ended(c)) {
+        answered(c);
     } else if (why == 0 && c->in_n == 0 && !c->has_head) {
         FAIL(c, eof_before, "connection closed before the response");
     } else if (why == 0) {
@@ -289,56 +233,68 @@ static void on_end(struct client *c, int why)
     }
 }
 
-static bool client_read(struct client *c)
+static ssize_t receive(struct client *c)
 {
     const struct la_load_conf *k = &c->t->load->conf;
-    char *into = c->has_head ? c->t->scratch : c->in + c->in_n;
-    size_t room = c->has_head ? LOAD_SCRATCH : LOAD_HEAD - c->in_n;
-    if (k->download_rate)
-        room = (size_t)la_min64(room, c->recv_ok);
-    if (room == 0)
-        return true;
-    ssize_t n = recv(c->fd, into, room, 0);
+    if (c->skip && !k->download_rate && la_addr_family(&k->target) != AF_UNIX)
+        return recv(c->fd, c->t->scratch, SKIP_BYTES, MSG_TRUNC); /* the kernel drops it instead of copying */
+    return recv(c->fd, c->t->scratch, k->download_rate ? (size_t)la_min64(LOAD_SCRATCH, c->recv_ok) : LOAD_SCRATCH, 0);
+}
+
+static void client_read(struct client *c)
+{
+    const struct la_load_conf *k = &c->t->load->conf;
+    if (k->download_rate && c->recv_ok == 0)
+        return;
+    ssize_t n = receive(c);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
+        return;
     if (n <= 0) {
         on_end(c, n == 0 ? 0 : errno);
-        return false;
+        return;
     }
     LOAD_ADD(c->t, bytes_in, (uint64_t)n);
     if (k->download_rate)
         c->recv_ok -= (uint64_t)n;
-    bool had_head = c->has_head;
     if (c->leave == LEAVE_IN_RESPONSE) {
         if ((uint64_t)n >= c->leave_at) {
             leave(c);
-            return false;
+            return;
         }
         c->leave_at -= (uint64_t)n;
     }
-    if (had_head) {
-        if (!feed(c, into, (size_t)n))
-            return false;
-    } else {
-        c->in_n += (size_t)n;
-        if (!take_heads(c))
-            return false;
+    switch (c->t->load->protocol->take(c, c->t->scratch, (size_t)n)) {
+    case TOOK_BAD: fail(c, &c->t->r.n.malformed); break;
+    case TOOK_ALL: answered(c); break;
+    case TOOK_MORE: want(c); break;
     }
-    want(c);
-    return true;
 }
 
 /* ---- connecting ---- */
 
-static void connected(struct client *c)
+static void connected(struct client *c, uint64_t now_ns)
 {
-    la_hist_record(&c->t->r.connect_us, (la_clock_ns() - c->connect_ns) / 1000);
+    la_hist_record(&c->t->r.connect_us, (now_ns - c->connect_ns) / 1000);
     LOAD_ADD(c->t, connections, 1);
     c->state = CLIENT_ACTIVE;
-    const struct la_load_conf *k = &c->t->load->conf;
-    if (k->upload_rate || k->download_rate)
+    if (c->t->load->paced)
         la_timer_set(&c->pace, LOAD_PACE_MS);
     client_send(c);
+}
+
+/* The kernel says that the handshake has begun. Sending tells whether it is over already. */
+static void try_early(struct client *c)
+{
+    const struct la_load *l = c->t->load;
+    uint64_t now = la_clock_ns();
+    if (!l->leaves && !l->paced && send_some(c, c->out_n)) {
+        connected(c, now);
+    } else if (c->send_broken) {
+        connect_failed(c, errno);
+    } else {
+        keep_rest(c);
+        la_io_want(&c->io, LA_WRITE);
+    }
 }
 
 static void connect_failed(struct client *c, int why)
@@ -357,15 +313,26 @@ static void connect_failed(struct client *c, int why)
 
 static void prepare_socket(struct client *c)
 {
-    struct load_thread *t = c->t;
-    const struct la_load_conf *k = &t->load->conf;
-    int on = 1, small = 8192;
-    if (la_addr_family(&k->target) != AF_UNIX)
+    const struct la_load_conf *k = &c->t->load->conf;
+    int small = 8192, on = 1;
+    if (c->t->load->many_writes && la_addr_family(&k->target) != AF_UNIX)
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (k->download_rate)
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     if (k->upload_rate)
         setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+}
+
+/* False: errno. */
+static bool bind_source(struct client *c)
+{
+    const struct la_load_conf *k = &c->t->load->conf;
+    if (!k->sources)
+        return true;
+    const struct la_addr *from = &k->source[c->t->next_source++ % k->sources];
+    int on = 1;
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    return bind(c->fd, &from->u.sa, from->len) == 0;
 }
 
 static void client_connect(struct client *c)
@@ -381,42 +348,42 @@ static void client_connect(struct client *c)
     la_io_init(&c->io, t->loop, c->fd, on_client);
     c->state = CLIENT_CONNECTING;
     c->connect_ns = la_clock_ns();
-    if (k->sources) {
-        const struct la_addr *from = &k->source[t->next_source++ % k->sources];
-        int on = 1;
-        setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-        if (bind(c->fd, &from->u.sa, from->len) < 0) {
-            connect_failed(c, errno);
-            return;
-        }
-    }
-    if (connect(c->fd, &k->target.u.sa, k->target.len) == 0)
-        connected(c);
-    else if (errno == EINPROGRESS)
-        la_io_want(&c->io, LA_WRITE);
-    else
+    if (!bind_source(c)) {
         connect_failed(c, errno);
+    } else if (connect(c->fd, &k->target.u.sa, k->target.len) == 0) {
+        connected(c, la_clock_ns());
+    } else if (errno == EINPROGRESS) {
+        try_early(c);
+    } else if (errno == EAGAIN && la_addr_family(&k->target) == AF_UNIX) {
+        keep_rest(c);
+        drop_connection(c, false);
+        la_timer_set(&c->pace, UNIX_AGAIN_MS);
+    } else {
+        connect_failed(c, errno);
+    }
 }
 
-void client_begin(struct client *c, uint64_t intended_ns)
+void client_begin(struct client *c, struct load_start s)
 {
     struct load_thread *t = c->t;
     const struct la_load_conf *k = &t->load->conf;
-    c->start_ns = intended_ns;
+    c->start_ns = s.at_ns;
+    c->ask = s.ask;
     c->overtaken = c->written = c->got = 0;
-    c->in_n = 0;
-    c->sent = c->send_broken = c->has_head = c->answered = c->bad_body = false;
-    c->body.done = false;
+    c->out_at = c->out_n = c->in_n = 0;
+    c->body_left = c->body_at = 0;
+    c->leave = LEAVE_NEVER;
+    c->busy = true;
+    c->sent = c->send_broken = c->wait_100 = false;
+    c->has_head = c->answered = c->bad_body = c->skip = c->extra = c->unusable = false;
     c->send_ok = k->upload_rate * LOAD_PACE_MS / 1000 + 1;
     c->recv_ok = k->download_rate * LOAD_PACE_MS / 1000 + 1;
-    c->in = la_xrealloc(NULL, LOAD_HEAD);
-    c->out = la_xrealloc(NULL, LOAD_OUT);
     /* splitmix64: one to one, so that tokens stay unique */
     uint64_t x = t->load->salt + c->seq * 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     la_wire_token(c->token, x ^ (x >> 31));
-    request_make(c);
+    t->load->protocol->make(c);
     la_timer_set(&c->timeout, k->timeout_ms);
     if (c->fd < 0) {
         client_connect(c);
@@ -424,7 +391,7 @@ void client_begin(struct client *c, uint64_t intended_ns)
     }
     LOAD_ADD(t, reused, 1);
     c->state = CLIENT_ACTIVE;
-    if (k->upload_rate || k->download_rate)
+    if (t->load->paced)
         la_timer_set(&c->pace, LOAD_PACE_MS);
     client_send(c);
 }
@@ -434,7 +401,6 @@ void client_begin(struct client *c, uint64_t intended_ns)
 static void on_client(struct la_io *io, int events)
 {
     struct client *c = la_container(io, struct client, io);
-    char byte;
     switch (c->state) {
     case CLIENT_CONNECTING: {
         int why = 0;
@@ -443,7 +409,7 @@ static void on_client(struct la_io *io, int events)
         if (why)
             connect_failed(c, why);
         else
-            connected(c);
+            connected(c, la_clock_ns());
         break;
     }
     case CLIENT_ACTIVE:
@@ -453,22 +419,7 @@ static void on_client(struct la_io *io, int events)
             client_read(c);
         break;
     case CLIENT_IDLE:
-    case CLIENT_CLOSING: {
-        ssize_t n = recv(c->fd, &byte, 1, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            break;
-        if (n > 0) {
-            LOAD_ADD(c->t, extra_bytes, 1);
-            note_failure(c, "bytes behind the response");
-        }
-        bool closing = c->state == CLIENT_CLOSING;
-        if (!closing)
-            LOAD_ADD(c->t, idle_closed, 1);
-        drop_connection(c, false);
-        if (closing)
-            request_over(c);
-        break;
-    }
+    case CLIENT_CLOSING: read_fin(c); break;
     }
 }
 
@@ -493,10 +444,11 @@ static void on_pace(struct la_timer *timer)
     struct client *c = la_container(timer, struct client, pace);
     const struct la_load_conf *k = &c->t->load->conf;
     if (c->state == CLIENT_IDLE) {
-        if (!c->t->stopping && load_take_request(c->t, &c->seq)) {
-            c->t->active++;
-            client_begin(c, la_clock_ns());
-        }
+        load_begin(c);
+        return;
+    }
+    if (c->state == CLIENT_CONNECTING && c->fd < 0) {
+        client_connect(c);
         return;
     }
     if (c->state != CLIENT_ACTIVE)
@@ -524,7 +476,7 @@ void client_init(struct client *c, struct load_thread *t, bool keep_alive)
 
 void client_abandon(struct client *c)
 {
-    if (!c->in)
+    if (!c->busy)
         return;
     if (c->state != CLIENT_CLOSING)
         LOAD_ADD(c->t, unfinished, 1);

@@ -1,6 +1,8 @@
-/* load_private.h (layer: tools): what the load generator's own files share. load.c owns threads, the schedule
- * and the sums; load_client.c owns one client's request from connect to close, load_request.c its bytes;
- * load_report.c turns results into JSON. */
+/* load_private.h (layer: tools): what the load generator's own files share.
+ *
+ * load.c: threads and their clients. load_schedule.c: when the next request is intended, and which. load_client.c:
+ * one client's connection and request, whatever is spoken. load_http.c with load_request.c, load_memcached.c: what is
+ * spoken, behind struct load_protocol. load_count.c: counts and their sums. load_report.c: the result as JSON. */
 #ifndef LASTACK_TOOLS_LOAD_PRIVATE_H
 #define LASTACK_TOOLS_LOAD_PRIVATE_H
 
@@ -27,61 +29,115 @@ enum client_state {
 
 enum leave { LEAVE_NEVER, LEAVE_IN_HEAD, LEAVE_IN_BODY, LEAVE_WAITING, LEAVE_IN_RESPONSE };
 
+/* One intended request. */
+struct load_start {
+    uint64_t at_ns;
+    size_t ask; /* of conf.ask */
+};
+
+/* What an answer's reader made of its bytes. BAD: it noted why. */
+enum load_took { TOOK_MORE, TOOK_ALL, TOOK_BAD };
+
 struct client {
     struct la_list free_node; /* load_thread.free, open loop */
     struct load_thread *t;
     struct la_io io;
-    struct la_timer timeout, pace; /* pace: gaps, rates, leaving after a while */
+    struct la_timer timeout, pace; /* pace: gaps, rates, leaving after a while, connecting again */
     int fd;                        /* -1: none */
     enum client_state state;
     bool keep_alive; /* a kept-alive client */
+    bool busy;       /* has a request, or waits for a FIN */
     uint64_t served; /* requests on this connection */
     /* the request */
     uint64_t seq, start_ns, connect_ns;
+    size_t ask;
     uint64_t overtaken;
     enum leave leave;
     uint64_t leave_at; /* bytes of head, body or response after which it leaves */
-    bool to_head, last;
+    bool last;         /* of this connection */
     char token[LA_WIRE_TOKEN + 1];
-    char *out; /* LOAD_OUT bytes while there is a request: the head, then pieces of body */
+    const char *out; /* the thread's out, own, or a body of the list */
+    char *own;       /* LOAD_OUT bytes, when out could not be sent at once */
     size_t out_at, out_n;
     uint64_t head_n, written; /* bytes of this request: head, written so far */
     uint64_t body_left, body_at;
     bool body_end; /* the last chunk is in out, or there is none */
     bool wait_100, sent, send_broken;
     uint64_t send_ok, recv_ok; /* bytes that the rates allow now */
-    /* the response */
-    char *in; /* LOAD_HEAD bytes while there is a request */
+    /* the answer */
+    char *in; /* LOAD_HEAD bytes, when a head came in pieces */
     size_t in_n;
-    bool has_head, answered;
-    struct la_wire_head head; /* slices not valid after the head */
-    struct la_wire_body body;
-    uint64_t got;
-    bool bad_body;
+    bool has_head, answered, bad_body;
+    bool skip;       /* what comes is a body of known length that nobody looks at */
+    bool extra;      /* bytes came behind it */
+    bool persistent; /* its connection may serve another request */
+    bool unusable;   /* its connection serves nothing any more, not even a FIN */
+    int status;
+    uint64_t got; /* bytes of its body */
+    union {
+        struct {
+            bool to_head;
+            struct la_wire_head head; /* slices not valid after the head */
+            struct la_wire_body body;
+        } http;
+        struct {
+            bool set;
+            uint64_t key;
+        } memcached;
+    };
 };
+
+/* What clients speak. */
+struct load_protocol {
+    void (*make)(struct client *c);   /* a request into t->out; client.out, head_n, last and body_* say what it is */
+    void (*refill)(struct client *c); /* the next piece of it, when out is empty and body_left or !body_end */
+    enum load_took (*take)(struct client *c, char *p, size_t n); /* bytes of the answer */
+    bool (*ended)(struct client *c);                             /* is a FIN the answer's end? */
+    struct la_slice goodbye; /* what a client says after the last answer of its connection */
+};
+extern const struct load_protocol load_http, load_memcached;
+
+/* Intended times of one thread: arithmetic alone. */
+struct load_schedule {
+    const struct la_load_conf *conf;
+    unsigned threads, index;
+    uint64_t from_ns, n; /* n: how many were taken */
+    double at;           /* Poisson: of the next, ns since from_ns */
+    uint64_t random;
+};
+void load_schedule_init(struct load_schedule *s, const struct la_load_conf *c, unsigned threads, unsigned index,
+                        uint64_t from_ns, uint64_t seed);
+struct load_start load_schedule_next(const struct load_schedule *s);
+void load_schedule_take(struct load_schedule *s); /* on to the one after it */
+static inline bool load_is_open(const struct la_load_conf *c)
+{
+    return c->rate > 0 || (c->ask && c->order == LA_LOAD_TIMED);
+}
 
 struct load_thread {
     struct la_load *load;
     pthread_t thread;
     struct la_loop *loop;
     struct la_mail stop_mail;
-    struct la_timer deadline;
+    struct la_timer deadline, warmup;
     struct la_list free;
     struct client *client;
-    unsigned clients, active; /* active: clients with a request or a wait for FIN */
+    unsigned clients, active; /* active: those that are busy */
     bool stopping, in_grace;
     uint64_t random, next_source;
     int tick_fd;
     struct la_io tick;
-    uint64_t next_ns;  /* the next intended start */
-    uint64_t *backlog; /* ring of intended starts */
+    struct load_schedule schedule;
+    uint64_t next_ns;           /* schedule's next intended start */
+    struct load_start *backlog; /* ring of intended starts */
     size_t backlog_at, backlog_n;
-    char *scratch;
+    char *scratch, *out;
     struct la_load_result r;
 };
 
 struct la_load {
     struct la_load_conf conf;
+    const struct load_protocol *protocol;
     struct load_thread *thread;
     unsigned threads;
     struct {
@@ -89,29 +145,40 @@ struct la_load {
         double percent;
     } method[LOAD_METHODS];
     size_t methods;
-    _Atomic uint64_t started;
+    bool leaves, paced, many_writes; /* some leave early; rates are bounded; a request may need more than one */
+    _Atomic uint64_t started, warm; /* warm: how many of them before the warm-up's end; UINT64_MAX: it is not over */
     _Atomic unsigned running;
-    uint64_t salt, from_ns;
-    _Atomic uint64_t to_ns;
+    uint64_t salt, from_ns; /* from_ns: the warm-up's end */
+    uint64_t heat_slice_ns;
+    _Atomic uint64_t to_ns, stop_ns; /* stop_ns: from then on nothing new; 0: not yet */
 };
 
-#define LOAD_ADD(t, name, by)                                                                                \
-    atomic_store_explicit(&(t)->r.n.name, atomic_load_explicit(&(t)->r.n.name, memory_order_relaxed) + (by), \
-                          memory_order_relaxed)
+#define LOAD_ADD(t, name, by) la_stat_add(&(t)->r.n.name, (by))
 
 /* load_client.c */
 void client_init(struct client *c, struct load_thread *t, bool keep_alive);
 void client_fini(struct client *c);
-void client_begin(struct client *c, uint64_t intended_ns); /* a request starts now */
-void client_abandon(struct client *c);                     /* the grace is over */
+void client_begin(struct client *c, struct load_start s); /* a request starts now */
+void client_abandon(struct client *c);                    /* the grace is over */
 
 /* load_request.c */
-void request_make(struct client *c);
-void request_refill(struct client *c); /* the next piece of body into the empty out */
+void load_http_make(struct client *c);
+void load_http_refill(struct client *c);
+
+/* load_count.c */
+void load_count_answer(struct client *c, uint64_t now_ns, bool mixed);
+LA_PRINTF(2, 3) void load_note_failure(struct client *c, const char *fmt, ...);
+void load_counts_reset(struct load_thread *t);
 
 /* load.c: the client has no request any more (its connection may live on). */
 void load_client_free(struct client *c);
-/* Takes one of the bounded number of requests. False: enough were started. */
-bool load_take_request(struct load_thread *t, uint64_t *seq);
+/* The next request of a closed loop. */
+void load_begin(struct client *c);
+/* Starts whose time has come, though the clock's event is not read yet. */
+static inline bool load_is_due(const struct load_thread *t, uint64_t now_ns)
+{
+    return t->backlog && now_ns >= t->next_ns;
+}
+void load_catch_up(struct load_thread *t, uint64_t now_ns);
 
 #endif

@@ -35,6 +35,8 @@ void la_load_json(const struct la_load_result *r, struct la_text *out)
     double seconds = (double)r->elapsed_ns / 1e9;
     la_json_num(&j, "seconds", seconds);
     la_json_num(&j, "per_second", seconds > 0 ? (double)r->n.done / seconds : 0);
+    double window = (double)r->window_ns / 1e9;
+    la_json_num(&j, "timely_per_second", window > 0 ? (double)r->n.timely / window : 0);
     la_json_int(&j, "failures", (int64_t)la_load_failures(r));
 #define X(name) la_json_int(&j, #name, (int64_t)r->n.name);
     LA_LOAD_COUNTS(X)

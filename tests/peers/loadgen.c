@@ -32,6 +32,9 @@ static const struct option options[] = {
     {"leave-in-head", 1, NULL, '1'},  {"leave-in-body", 1, NULL, '2'},
     {"leave-waiting", 1, NULL, '3'},  {"leave-in-response", 1, NULL, '4'},
     {"leave-by-reset", 1, NULL, '5'}, {"fail", 0, NULL, 'F'},
+    {"warmup-ms", 1, NULL, 'W'},      {"memcached", 0, NULL, 'M'},
+    {"set-percent", 1, NULL, '6'},    {"keys", 1, NULL, '7'},
+    {"value-bytes", 1, NULL, '8'},    {"fill", 0, NULL, '9'},
     {"help", 0, NULL, '?'},           {NULL, 0, NULL, 0}};
 
 static const char help[] =
@@ -45,6 +48,7 @@ static const char help[] =
     "  --upload-rate B --download-rate B (bytes/s and client)\n"
     "  --leave-in-head P --leave-in-body P --leave-waiting P --leave-in-response P (percent)   "
     "--leave-by-reset P of those\n"
+    "  --warmup-ms N (0)   --memcached --set-percent P (0) --keys N (1000) --value-bytes N (100) --fill\n"
     "  --overtaken   --fail: exit 1 when anything failed\n";
 
 struct settings {
@@ -84,6 +88,8 @@ static bool flag(struct settings *s, int option)
     case 'f': return s->conf.close_first = true;
     case 'O': return s->conf.overtaken = true;
     case 'F': return s->fail = true;
+    case 'M': s->conf.protocol = LA_LOAD_MEMCACHED; return true;
+    case '9': return s->conf.memcached.fill = true;
     default: return false;
     }
 }
@@ -127,6 +133,10 @@ static bool number_option(struct settings *s, int option, const char *text)
     case 'o': c->timeout_ms = n; break;
     case 'u': c->upload_rate = n; break;
     case 'w': c->download_rate = n; break;
+    case 'W': c->warmup_ms = n; break;
+    case '6': c->memcached.set_percent = v; break;
+    case '7': c->memcached.keys = n; break;
+    case '8': c->memcached.value_bytes = n; break;
     case '1': c->leave.in_head = v; break;
     case '2': c->leave.in_body = v; break;
     case '3': c->leave.waiting = v; break;

@@ -1,0 +1,181 @@
+/* load_memcached.c: what a memcached client of the load generator asks, and what it makes of the answer.
+ *
+ * Owns: the bytes of a command and the answer's state in struct client. Never reads or writes a socket. A key is
+ * "load:BYTES:N", and the value stored under it is the pattern of a token made of N, so that any run knows what
+ * another one stored. Good path: "get" is answered by one value and END, or END alone (a miss); "set" by STORED.
+ * Failures: an error line is a whole answer with a bad status; a value of another key, length or pattern is mixed;
+ * anything else is malformed. One thread, its loop's. */
+#include "tools/load_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LINE 256 /* of an answer; a longer one is malformed */
+
+static void make(struct client *c)
+{
+    struct load_thread *t = c->t;
+    const struct la_load_conf *k = &t->load->conf;
+    bool fill = k->memcached.fill && c->seq < k->memcached.keys;
+    unsigned long long key = fill ? c->seq : la_random(&t->random) % k->memcached.keys;
+    c->memcached.key = key;
+    c->memcached.set = fill || (double)(la_random(&t->random) % 1000000) < k->memcached.set_percent * 10000;
+    c->last = !c->keep_alive || (k->keepalive_requests && c->served + 1 >= k->keepalive_requests);
+    la_wire_token(c->token, (key + 1) * 0x9e3779b97f4a7c15u);
+    unsigned long long bytes = k->memcached.value_bytes;
+    c->out = t->out;
+    c->out_n = (size_t)(c->memcached.set
+                            ? snprintf(t->out, LOAD_OUT, "set load:%llu:%llu 0 0 %llu\r\n", bytes, key, bytes)
+                            : snprintf(t->out, LOAD_OUT, "get load:%llu:%llu\r\n", bytes, key));
+    c->head_n = c->out_n;
+    c->body_left = c->memcached.set ? bytes : 0;
+    c->body_end = !c->memcached.set;
+    if (c->memcached.set && bytes < LOAD_OUT / 2) {
+        la_wire_fill(t->out + c->out_n, bytes, c->token, 0);
+        memcpy(t->out + c->out_n + bytes, "\r\n", 2);
+        c->out_n += bytes + 2;
+        c->body_left = 0;
+        c->body_end = true;
+    }
+}
+
+static void refill(struct client *c)
+{
+    c->out = c->t->out;
+    c->out_at = 0;
+    c->out_n = (size_t)la_min64(c->body_left, LOAD_OUT - 2);
+    la_wire_fill(c->t->out, c->out_n, c->token, c->body_at);
+    c->body_at += c->out_n;
+    c->body_left -= c->out_n;
+    if (c->body_left == 0) {
+        memcpy(c->t->out + c->out_n, "\r\n", 2);
+        c->out_n += 2;
+        c->body_end = true;
+    }
+}
+
+static enum load_took whole(struct client *c, int status, bool extra)
+{
+    c->status = status;
+    c->extra = extra;
+    c->persistent = true;
+    return TOOK_ALL;
+}
+
+static enum load_took malformed(struct client *c, struct la_slice line)
+{
+    load_note_failure(c, "malformed answer: %.*s", (int)la_min64(line.n, 60), line.p);
+    return TOOK_BAD;
+}
+
+static bool begins(struct la_slice line, const char *word)
+{
+    size_t n = strlen(word);
+    return line.n >= n && memcmp(line.p, word, n) == 0 && (line.n == n || line.p[n] == ' ');
+}
+
+/* The head of a value: it must be the one that was asked for. */
+static enum load_took take_value_line(struct client *c, struct la_slice line)
+{
+    unsigned long long bytes = c->t->load->conf.memcached.value_bytes;
+    char want[LINE];
+    int n = snprintf(want, sizeof(want), "VALUE load:%llu:%llu 0 %llu", bytes, (unsigned long long)c->memcached.key,
+                     bytes);
+    if (c->memcached.set || c->has_head)
+        return malformed(c, line);
+    if (!la_slice_eq(line, la_slice(want, (size_t)n))) { /* its length is not to be relied on: nothing more is read */
+        load_note_failure(c, "mixed: asked for %s, got %.*s", want, (int)la_min64(line.n, 60), line.p);
+        c->bad_body = true;
+        c->unusable = true;
+        return whole(c, 200, false);
+    }
+    c->has_head = true;
+    return TOOK_MORE;
+}
+
+/* One line of the answer; extra: there are bytes behind it. */
+static enum load_took take_line(struct client *c, struct la_slice line, bool extra)
+{
+    if (begins(line, "VALUE"))
+        return take_value_line(c, line);
+    if (begins(line, c->memcached.set ? "STORED" : "END")) {
+        if (!c->memcached.set && !c->has_head)
+            LOAD_ADD(c->t, misses, 1);
+        return whole(c, 200, extra);
+    }
+    bool server = begins(line, "SERVER_ERROR");
+    if (!server && !begins(line, "CLIENT_ERROR") && !begins(line, "ERROR"))
+        return malformed(c, line);
+    load_note_failure(c, "%.*s", (int)la_min64(line.n, 100), line.p);
+    c->unusable = c->memcached.set; /* whether the value was read is not known */
+    return whole(c, server ? 500 : 400, extra);
+}
+
+/* The value and its line end, of which c->got bytes were seen. How many of p[0..n) belong to it. */
+static size_t take_value(struct client *c, const char *p, size_t n)
+{
+    uint64_t bytes = c->t->load->conf.memcached.value_bytes;
+    size_t used = (size_t)la_min64(n, bytes + 2 - c->got), data = c->got < bytes ? (size_t)la_min64(n, bytes - c->got) : 0;
+    bool good = c->t->load->conf.no_token || la_wire_matches(p, data, c->token, c->got);
+    for (size_t i = data; i < used; i++)
+        good &= p[i] == "\r\n"[c->got + i - bytes];
+    if (!good && !c->bad_body)
+        load_note_failure(c, "mixed: the value of key %llu is not its own", (unsigned long long)c->memcached.key);
+    c->bad_body |= !good;
+    c->got += used;
+    return used;
+}
+
+static bool in_value(const struct client *c)
+{
+    return c->has_head && c->got < c->t->load->conf.memcached.value_bytes + 2;
+}
+
+/* Keeps the beginning of a line that is not complete. */
+static enum load_took keep(struct client *c, const char *p, size_t n)
+{
+    if (c->in_n + n > LINE)
+        return malformed(c, la_slice(p, n));
+    if (!c->in)
+        c->in = la_xrealloc(NULL, LOAD_HEAD);
+    memcpy(c->in + c->in_n, p, n);
+    c->in_n += n;
+    return TOOK_MORE;
+}
+
+static enum load_took take(struct client *c, char *p, size_t n)
+{
+    enum load_took took = TOOK_MORE;
+    while (n > 0 && took == TOOK_MORE) {
+        if (in_value(c)) {
+            size_t used = take_value(c, p, n);
+            p += used;
+            n -= used;
+            continue;
+        }
+        char *end = memchr(p, '\n', n);
+        size_t used = end ? (size_t)(end - p) + 1 : n;
+        if (!end || c->in_n > 0) {
+            took = keep(c, p, used);
+            if (!end || took != TOOK_MORE)
+                return took;
+        }
+        struct la_slice line = c->in_n ? la_slice(c->in, c->in_n) : la_slice(p, used);
+        if (line.n < 2 || line.p[line.n - 2] != '\r')
+            return malformed(c, line);
+        line.n -= 2;
+        c->in_n = 0;
+        p += used;
+        n -= used;
+        took = take_line(c, line, n > 0);
+    }
+    return took;
+}
+
+static bool ended(struct client *c)
+{
+    (void)c;
+    return false;
+}
+
+const struct load_protocol load_memcached = {make, refill, take, ended, {"quit\r\n", 6}};
