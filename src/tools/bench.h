@@ -189,7 +189,8 @@ struct bench_options {
     /* what to ask */
     const char *method, *path, *host, *headers, *body_file, *requests_file, *replay;
     const char *script, *status_path; /* fastcgi: SCRIPT_FILENAME's file or root; pm.status_path */
-    const char *set_ratio;            /* memcached */
+    double speed;                     /* of a replay at its own times */
+    double set_percent;               /* memcached */
     uint64_t value_bytes, keys;
     /* what to write */
     const char *json, *html, *hdr, *compare;
@@ -250,11 +251,15 @@ struct bench_live {
     uint64_t failed;
     bool warming;
 };
+struct bench_requests;
 struct bench_task {
     const struct bench_report *r;
     uint64_t bench_from_ns;
     double warmup, seconds;
     uint64_t requests; /* 0: no bound */
+    const struct bench_requests *asks; /* NULL, or what to ask */
+    bool timed;        /* asks, at their own times */
+    bool tries;        /* a first look: fills a cache */
     /* How far it is, some times a second; may be NULL. */
     void (*step)(void *arg, const struct bench_live *l, double left_s);
     void *arg;

@@ -27,9 +27,10 @@ static const char help[] =
     "      --host NAME           Host field; default: the first backend\n"
     "      --header 'NAME: TEXT' again for more\n"
     "      --body FILE           of POST, PUT and PATCH\n"
-    "      --requests-from FILE  a line each: METHOD PATH [BODY-FILE]\n"
-    "      --replay FILE         an access log, in its own order (and times, without --rate and --clients)\n"
-    "      --set-ratio RATIO     memcached: sets to gets, default 1:9; --keys N (10000), --value-size BYTES (100)\n"
+    "      --requests-from FILE  a line each: [METHOD] PATH [BODY-FILE], fields and @BODY-FILE below it as for vegeta\n"
+    "      --replay FILE         an access log (common, combined, or lastack's own): its GETs; at the log's own times, --speed\n"
+    "                            times as fast, or with --rate or --clients in its order\n"
+    "      --sets PERCENT        memcached: default 10, the rest are gets; --keys N (10000), --value-size BYTES (100)\n"
     "How it is loaded\n"
     "      --rate N|auto         open loop: N requests a second, whatever the answers do. auto (default): each size as\n"
     "                            fast as it goes, then the chosen one at 50, 70, 85 and 95 % of that\n"
@@ -75,13 +76,14 @@ static const struct {
     {"body", TEXT, 0, AT(body_file), 0, 0},
     {"requests-from", TEXT, 0, AT(requests_file), 0, 0},
     {"replay", TEXT, 0, AT(replay), 0, 0},
-    {"set-ratio", TEXT, 0, AT(set_ratio), 0, 0},
     {"json", TEXT, 0, AT(json), 0, 0},
     {"html", TEXT, 0, AT(html), 0, 0},
     {"hdr", TEXT, 0, AT(hdr), 0, 0},
     {"compare", TEXT, 0, AT(compare), 0, 0},
     {"keepalive", NUMBER, 0, AT(keepalive_percent), 0, 100},
     {"burst", NUMBER, 0, AT(burst), 1, 100},
+    {"sets", NUMBER, 0, AT(set_percent), 0, 100},
+    {"speed", NUMBER, 0, AT(speed), 0.001, 1000},
     {"seconds", SECONDS, 0, AT(seconds), 0.05, 3600},
     {"warmup", SECONDS, 0, AT(warmup), 0, 3600},
     {"max-time", SECONDS, 0, AT(max_seconds), 1, 1e6},
@@ -228,10 +230,12 @@ static const char *contradiction(const struct bench_options *o)
         return "--script must be an absolute path, as php-fpm sees it";
     if (o->protocol == BENCH_MEMCACHED && (o->requests_file || o->replay || o->body_file))
         return "--requests-from, --replay and --body are not for memcached";
-    if (o->protocol != BENCH_MEMCACHED && o->set_ratio)
-        return "--set-ratio is for --protocol memcached";
     if (o->requests_file && o->replay)
         return "--requests-from and --replay: give one of the two";
+    if ((o->requests_file || o->replay) && (o->path || o->body_file))
+        return "--path and --body are for one request: with --requests-from or --replay the file says it";
+    if (o->body_file && strchr(o->method, ','))
+        return "--body needs one method";
     if (o->path && o->path[0] != '/')
         return "--path must start with /";
     return NULL;
@@ -262,6 +266,8 @@ static void defaults(struct bench_options *o)
                                 .threads = 1,
                                 .keys = 10000,
                                 .value_bytes = 100,
+                                .set_percent = 10,
+                                .speed = 1,
                                 .seed = la_random_seed() & 0xffffffff};
 }
 
@@ -293,6 +299,6 @@ int bench_options_read(int argc, char **argv, struct bench_options *o)
     const char *problem = contradiction(o);
     if (problem)
         return wrong(problem, NULL, NULL);
-    o->rate_auto |= o->rate <= 0 && o->clients == 0;
+    o->rate_auto |= o->rate <= 0 && o->clients == 0 && !o->replay;
     return -1;
 }

@@ -4,16 +4,16 @@
  * Owns: the proxy's process and the load for the time of the run. Never decides what to run (bench_plan.c) nor what it
  * means (bench_verdict.c).
  *
- * Good path: the proxy up, the load started; when the warm-up is over everything is read once, at the end once more, and
- * the run is the difference. In between, often: the heat map's slices, connections at work, ports. Of an open loop the
- * latencies count whose requests began in the measured time, also when their answers came after it.
+ * Good path: the proxy up, the load started; when the warm-up is over the load counts anew and the proxy's numbers are
+ * read, at the end once more, and the run is the difference. In between, often: connections at work, ports. Of an open
+ * loop the answers that come after the measured time have their latency counted, but are no throughput.
  *
  * Failures: no proxy or no load is a sentence; a load that nobody answers well is stopped early. A signal ends the run:
  * what was measured until then is kept, marked as cut. The load's threads, and one that calls. */
 #include "tools/bench.h"
 
 #include "lastack/diag.h"
-#include "tools/load.h"
+#include "tools/bench_requests.h"
 
 #include <errno.h>
 #include <math.h>
@@ -33,11 +33,12 @@ struct measure {
     struct bench_run *run;
     struct bench_proxy *proxy;
     struct la_load *load;
-    struct la_load_result *from, *last, *now;
-    struct bench_numbers proxy_from, proxy_to;
+    struct la_load_result *now;
+    struct bench_numbers from, to; /* of the proxy */
     struct bench_cpu cpu_from;
     double own_from_s;
-    uint64_t start_ns, from_ns, to_ns, good_ns, good_failures;
+    uint64_t start_ns, good_ns, good_n, good_failures;
+    bool warm;
     double busy_sum;
     unsigned busy_n;
     double next_busy, next_ports, next_step;
@@ -73,23 +74,13 @@ bool bench_wait(double seconds)
     return came;
 }
 
-/* ---- differences ---- */
-
-static void hist_between(struct la_hist *out, const struct la_hist *from, const struct la_hist *to)
-{
-    la_hist_reset(out);
-    la_hist_add(out, to);
-    for (size_t i = 0; i < LA_HIST_BUCKETS; i++)
-        out->bucket[i] -= la_min64(from->bucket[i], out->bucket[i]);
-    out->count -= la_min64(from->count, out->count);
-    out->sum_us -= la_min64(from->sum_us, out->sum_us);
-}
-
 static uint64_t good(const struct la_load_result *r)
 {
     uint64_t bad = r->n.status_4xx + r->n.status_5xx + r->n.mixed;
     return r->n.done > bad ? r->n.done - bad : 0;
 }
+
+/* ---- errors ---- */
 
 static void add_error(struct bench_run *run, const char *cause, uint64_t n)
 {
@@ -102,20 +93,21 @@ static void add_error(struct bench_run *run, const char *cause, uint64_t n)
     run->error[i].n = n;
 }
 
-static void load_errors(struct bench_run *run, const struct la_load_result *from, const struct la_load_result *to)
+static void load_errors(struct bench_run *run, const struct la_load_result *r)
 {
-    static const char *const name[] = {"refused",  "unreachable", "no_port",   "connect_other", "reset",      "eof_before",
-                                       "truncated", "timeout",     "malformed", "extra_bytes",   "mixed",      "shed"};
-#define N(field) to->n.field - from->n.field
-    const uint64_t n[] = {N(refused),   N(unreachable), N(no_port),   N(connect_other), N(reset), N(eof_before),
-                          N(truncated), N(timeout),     N(malformed), N(extra_bytes),   N(mixed), N(shed)};
-#undef N
-    for (size_t i = 0; i < la_count(n); i++)
-        add_error(run, name[i], n[i]);
+#define X(name) {#name, r->n.name},
+    const struct {
+        const char *name;
+        uint64_t n;
+    } error[] = {X(refused) X(unreachable) X(no_port) X(connect_other) X(reset) X(eof_before) X(truncated) X(timeout)
+                     X(malformed) X(extra_bytes) X(mixed) X(shed) X(unstarted) X(unfinished)};
+#undef X
+    for (size_t i = 0; i < la_count(error); i++)
+        add_error(run, error[i].name, error[i].n);
     for (unsigned s = 400; s < 600; s++) {
         char text[16];
         snprintf(text, sizeof text, "status_%u", s);
-        add_error(run, text, to->status[s] - from->status[s]);
+        add_error(run, text, r->status[s]);
     }
 }
 
@@ -208,50 +200,32 @@ static void look_at_ports(struct measure *m)
 
 static void look_at_busy(struct measure *m)
 {
-    struct bench_numbers *n = &m->proxy_to;
-    if (bench_proxy_read(m->proxy, n)) {
-        m->busy_sum += (double)n->busy;
+    if (bench_proxy_read(m->proxy, &m->to)) {
+        m->busy_sum += (double)m->to.busy;
         m->busy_n++;
     }
 }
 
-/* The answers since the last look go to the present slice. */
-static void fill_heat(struct measure *m, double at_s)
-{
-    size_t slice = (size_t)(at_s / m->run->heat_slice_s);
-    slice = slice < BENCH_SLICES ? slice : BENCH_SLICES - 1;
-    for (size_t i = 0; i < LA_HIST_BUCKETS; i++) {
-        uint64_t n = m->now->latency_us.bucket[i] - m->last->latency_us.bucket[i];
-        if (n)
-            m->run->heat[slice][bench_level(la_hist_bucket_low_us(i))] += (uint32_t)n;
-    }
-}
-
-static void step(struct measure *m, double at_s, bool warming)
+static void step(struct measure *m, double at_s)
 {
     const struct bench_task *t = m->t;
-    const struct la_load_result *base = warming ? m->last : m->from;
-    struct la_hist *h = la_xcalloc(1, sizeof *h);
-    hist_between(h, &base->latency_us, &m->now->latency_us);
-    double since = warming ? 0 : at_s;
+    const struct la_load_result *r = m->now;
     struct bench_live live = {.size = m->run->size,
-                              .rate = since > 0 ? (double)(good(m->now) - good(base)) / since : 0,
-                              .p99_ms = (double)la_hist_quantile_us(h, 0.99) / 1000,
-                              .failed = la_load_failures(m->now) - la_load_failures(m->from),
-                              .warming = warming};
+                              .rate = r->window_ns ? (double)r->n.timely * 1e9 / (double)r->window_ns : 0,
+                              .p99_ms = (double)la_hist_quantile_us(&r->latency_us, 0.99) / 1000,
+                              .failed = la_load_failures(r),
+                              .warming = r->warming};
     t->step(t->arg, &live, t->seconds - at_s);
-    free(h);
 }
 
 static void begin_measuring(struct measure *m)
 {
     const struct bench_report *r = m->t->r;
-    bench_cpu_take(r->backend, r->backends, &m->cpu_from);
-    bench_proxy_read(m->proxy, &m->proxy_from);
+    m->warm = true;
     m->own_from_s = own_cpu();
-    la_load_read(m->load, m->from);
-    m->from_ns = la_clock_ns();
-    *m->last = *m->from;
+    bench_proxy_read(m->proxy, &m->from);
+    bench_cpu_take(r->backend, r->backends, &m->cpu_from);
+    m->run->begin_s = (double)(la_clock_ns() - m->t->bench_from_ns) / 1e9;
 }
 
 static void end_measuring(struct measure *m)
@@ -260,81 +234,104 @@ static void end_measuring(struct measure *m)
     struct bench_run *run = m->run;
     struct bench_cpu cpu;
     la_load_read(m->load, m->now);
-    m->to_ns = la_clock_ns();
     run->generator_cpu_s = own_cpu() - m->own_from_s;
-    bool known = bench_proxy_read(m->proxy, &m->proxy_to);
-    run->proxy_cpu_s = known && m->proxy_to.cpu_s >= 0 ? m->proxy_to.cpu_s - m->proxy_from.cpu_s : -1;
+    bool known = bench_proxy_read(m->proxy, &m->to);
+    run->proxy_cpu_s = known && m->to.cpu_s >= 0 ? m->to.cpu_s - m->from.cpu_s : -1;
     bench_cpu_take(r->backend, r->backends, &cpu);
     run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &cpu);
     if (!known)
-        m->proxy_to = m->proxy_from;
+        m->to = m->from;
+}
+
+/* Nothing but failures for a while. */
+static bool hopeless(struct measure *m, uint64_t now_ns)
+{
+    uint64_t n = good(m->now), failures = la_load_failures(m->now);
+    if (n != m->good_n || failures == 0 || failures < m->good_failures) { /* the warm-up's end sets all to zero */
+        m->good_n = n;
+        m->good_failures = failures;
+        m->good_ns = now_ns;
+    }
+    return failures - m->good_failures >= HOPELESS_N && now_ns - m->good_ns > (uint64_t)(HOPELESS_S * 1e9);
 }
 
 /* One look at everything that is due. False: it shall end. */
 static bool look(struct measure *m)
 {
     uint64_t now_ns = la_clock_ns();
-    bool warming = m->from_ns == 0;
-    double at = warming ? (double)(now_ns - m->start_ns) / 1e9 - m->t->warmup : (double)(now_ns - m->from_ns) / 1e9;
-    if (warming && at >= 0) {
+    double at = (double)(now_ns - m->start_ns) / 1e9 - m->t->warmup;
+    if (!m->warm && at >= 0)
         begin_measuring(m);
-        return true;
+    if (at >= m->next_step) {
+        la_load_read(m->load, m->now);
+        if (m->t->step)
+            step(m, at);
+        m->next_step = at + STEP_EVERY_S;
+        if (hopeless(m, now_ns))
+            return false;
     }
-    la_load_read(m->load, m->now);
-    if (good(m->now) > good(m->last) || la_load_failures(m->now) == 0) {
-        m->good_ns = now_ns;
-        m->good_failures = la_load_failures(m->now);
-    }
-    if (!warming)
-        fill_heat(m, at);
-    *m->last = *m->now;
-    if (!warming && at >= m->next_busy) {
+    if (m->warm && at >= m->next_busy) {
         look_at_busy(m);
         m->next_busy = at + fmin(0.2, fmax(0.02, m->t->seconds / 25));
     }
-    if (!warming && at >= m->next_ports) {
+    if (m->warm && at >= m->next_ports) {
         look_at_ports(m);
         m->next_ports = at + PORTS_EVERY_S;
     }
-    if (m->t->step && at >= m->next_step) {
-        step(m, at, warming);
-        m->next_step = at + STEP_EVERY_S;
-    }
-    bool hopeless = la_load_failures(m->now) - m->good_failures >= HOPELESS_N && now_ns - m->good_ns > (uint64_t)(HOPELESS_S * 1e9);
-    return !hopeless && (warming || at < m->t->seconds);
+    return at < m->t->seconds;
 }
 
 /* ---- the run ---- */
 
-static bool start_load(struct measure *m, char *why, size_t why_n)
+/* What to ask, and how. */
+static void fill(struct la_load_conf *c, const struct measure *m)
 {
     const struct bench_options *o = m->t->r->options;
-    const struct bench_run *run = m->run;
+    const struct bench_requests *asks = m->t->asks;
+    la_load_defaults(c);
+    c->protocol = o->protocol == BENCH_MEMCACHED ? LA_LOAD_MEMCACHED : LA_LOAD_HTTP;
+    c->target = *bench_proxy_address(m->proxy);
+    c->threads = o->threads;
+    c->clients = m->run->clients;
+    c->rate = m->run->rate;
+    c->poisson = o->poisson;
+    c->requests = m->t->requests;
+    c->warmup_ms = (uint64_t)(m->t->warmup * 1000);
+    c->duration_ms = (uint64_t)(m->t->seconds * 1000);
+    c->grace_ms = (uint64_t)(1000 * (m->run->rate > 0 ? OPEN_GRACE_S : CLOSED_GRACE_S));
+    c->ramp_ms = c->warmup_ms / 4;
+    c->keepalive_percent = o->keepalive_percent;
+    c->no_token = true;
+    c->method = o->method;
+    c->path = o->path;
+    c->host = o->host;
+    c->headers = o->headers;
+    c->memcached.set_percent = o->set_percent;
+    c->memcached.keys = o->keys;
+    c->memcached.value_bytes = o->value_bytes;
+    c->memcached.fill = m->t->tries;
+    if (asks && asks->asks) {
+        c->ask = asks->ask;
+        c->asks = asks->asks;
+        c->order = m->t->timed && !m->t->tries ? LA_LOAD_TIMED : LA_LOAD_CYCLE;
+        c->speed = o->speed;
+        c->rate = c->order == LA_LOAD_TIMED ? 0 : c->rate;
+    }
+}
+
+static bool start_load(struct measure *m, char *why, size_t why_n)
+{
     const char *problem;
     struct la_load_conf c;
-    la_load_defaults(&c);
-    c.target = *bench_proxy_address(m->proxy);
-    c.threads = o->threads;
-    c.clients = run->clients;
-    c.rate = run->rate;
-    c.poisson = o->poisson;
-    c.requests = m->t->requests;
-    c.duration_ms = (uint64_t)((m->t->warmup + m->t->seconds) * 1000) + 60000; /* it is stopped before that */
-    c.grace_ms = (uint64_t)(1000 * (run->rate > 0 ? OPEN_GRACE_S : CLOSED_GRACE_S));
-    c.ramp_ms = (uint64_t)(m->t->warmup * 300);
-    c.keepalive_percent = o->keepalive_percent;
-    c.no_token = true;
-    c.method = o->method;
-    c.path = o->path;
-    c.host = o->host;
-    c.headers = o->headers;
+    fill(&c, m);
     m->load = la_load_new(&c, &problem);
     if (!m->load) {
         snprintf(why, why_n, "The load cannot be made: %s.", problem);
         return false;
     }
+    if (m->t->warmup <= 0)
+        begin_measuring(m);
     m->start_ns = m->good_ns = la_clock_ns();
-    m->own_from_s = own_cpu();
     if (la_load_start(m->load))
         return true;
     snprintf(why, why_n, "The load cannot be started: %s.", strerror(errno));
@@ -346,12 +343,9 @@ static bool start_load(struct measure *m, char *why, size_t why_n)
 static void go(struct measure *m)
 {
     struct bench_run *run = m->run;
-    run->heat_slice_s = fmax(m->t->seconds / BENCH_SLICES, 0.005);
-    double tick = fmin(run->heat_slice_s, 0.02);
+    double tick = fmin(0.02, m->t->seconds / 25);
     while (la_load_running(m->load) && !run->cut && look(m))
         run->cut = bench_wait(tick);
-    if (m->from_ns == 0 && !run->cut) /* it has ended within the warm-up: all of it counts */
-        m->from_ns = m->start_ns;
     end_measuring(m);
     if (run->cut)
         bench_proxy_stop(&m->proxy); /* nobody waits for what is in flight */
@@ -359,47 +353,53 @@ static void go(struct measure *m)
     la_load_wait(m->load);
 }
 
+static void fill_heat(struct bench_run *run, const struct la_load_result *r)
+{
+    run->heat_slice_s = (double)r->heat_slice_ns / 1e9;
+    for (size_t i = 0; i < BENCH_SLICES; i++)
+        for (size_t k = 0; k < BENCH_LEVELS; k++)
+            run->heat[i][k] = r->heat[i][k];
+}
+
 static void conclude(struct measure *m)
 {
     struct bench_run *run = m->run;
-    struct la_load_result *to = m->now, *end = m->last;
+    struct la_load_result *end = la_xcalloc(1, sizeof *end);
+    const struct la_load_result *r = run->rate > 0 && !run->cut ? end : m->now;
     la_load_read(m->load, end);
-    run->seconds = m->from_ns ? (double)(m->to_ns - m->from_ns) / 1e9 : 0;
-    run->begin_s = (double)((m->from_ns ? m->from_ns : m->to_ns) - m->t->bench_from_ns) / 1e9;
-    bool late = run->rate > 0 && !run->cut;
-    hist_between(run->latency_us, &m->from->latency_us, late ? &end->latency_us : &to->latency_us);
-    hist_between(run->late_us, &m->from->late_us, &to->late_us);
-    run->started = to->n.started - m->from->n.started;
-    run->done = to->n.done - m->from->n.done;
-    run->failed = la_load_failures(to) - la_load_failures(m->from);
-    run->throughput = run->seconds > 0 ? (double)(good(to) - good(m->from)) / run->seconds : 0;
-    memcpy(run->first_failure, end->first_failure, sizeof run->first_failure);
-    load_errors(run, m->from, to);
-    proxy_errors(run, &m->proxy_from, &m->proxy_to);
-    split(run, &m->proxy_from, &m->proxy_to);
-    run->opened = m->proxy_to.opened - m->proxy_from.opened;
-    run->closed_by_backend = m->proxy_to.closed_by_backend - m->proxy_from.closed_by_backend;
-    run->closed_by_proxy = m->proxy_to.closed_by_proxy - m->proxy_from.closed_by_proxy;
+    run->seconds = r->warming ? 0 : (double)r->window_ns / 1e9;
+    la_hist_add(run->latency_us, &r->latency_us);
+    la_hist_add(run->late_us, &r->late_us);
+    run->started = r->n.started;
+    run->done = r->n.done;
+    run->failed = la_load_failures(r);
+    run->throughput = run->seconds > 0 ? (double)r->n.timely / run->seconds : 0;
+    snprintf(run->first_failure, sizeof run->first_failure, "%s", end->first_failure);
+    fill_heat(run, r);
+    load_errors(run, r);
+    proxy_errors(run, &m->from, &m->to);
+    split(run, &m->from, &m->to);
+    run->opened = m->to.opened - m->from.opened;
+    run->closed_by_backend = m->to.closed_by_backend - m->from.closed_by_backend;
+    run->closed_by_proxy = m->to.closed_by_proxy - m->from.closed_by_proxy;
     run->busy = m->busy_n ? m->busy_sum / m->busy_n : -1;
+    free(end);
 }
 
 bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, size_t why_n)
 {
     struct measure *m = la_xcalloc(1, sizeof *m);
-    struct la_load_result *r = la_xcalloc(3, sizeof *r);
-    *m = (struct measure){.t = t, .run = run, .from = r, .last = r + 1, .now = r + 2, .next_step = -t->warmup};
+    *m = (struct measure){.t = t, .run = run, .next_step = -t->warmup, .now = la_xcalloc(1, sizeof *m->now)};
     m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
     bool good_start = m->proxy && start_load(m, why, why_n);
     if (good_start) {
-        if (t->warmup <= 0) /* all of it counts */
-            m->from_ns = m->start_ns;
         go(m);
         conclude(m);
         la_load_free(m->load);
     }
     if (m->proxy)
         bench_proxy_stop(&m->proxy);
-    free(r);
+    free(m->now);
     free(m);
     return good_start;
 }
