@@ -1,0 +1,214 @@
+/* bench_replay.c: an access log as a list of requests for `lastack bench --replay FILE`.
+ *
+ * Owns nothing but what it adds to the list. Never sends. Reads, line by line: lastack's own JSON log (and others that
+ * have "method", "target", "path" or "uri", and "time"), and the common and combined formats of Apache and nginx, with
+ * or without a virtual host in front, and whatever follows. A log knows no bodies and no header fields but Host, so none
+ * are sent.
+ *
+ * Good path: each line gives a request and the time when it began; in the end all are sorted by time, counted from the
+ * first. A JSON line is written when the response is over, so total_ms is taken off; the common format knows whole
+ * seconds, in which the requests of one second are spread evenly. Lines that hold no request that can be asked again
+ * (an unsafe method, a memcached command, what was no HTTP) are left out and counted. Failures: a line that is no log
+ * line ends it, with file:line and the reason. */
+#include "tools/bench_requests.h"
+
+#include "lastack/json_read.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define UNTIMED UINT64_MAX
+
+struct replay {
+    struct bench_requests *r;
+    bool unsafe, untimed; /* untimed: a line without a time was seen */
+};
+
+static bool is_wanted(const struct replay *f, struct la_slice method)
+{
+    return la_slice_eq(method, LA_SLICE("GET")) || la_slice_eq(method, LA_SLICE("HEAD")) ||
+           la_slice_eq(method, LA_SLICE("OPTIONS")) ||
+           (f->unsafe && bench_requests_is_method(method) && !la_slice_eq(method, LA_SLICE("CONNECT")));
+}
+
+static bool add(struct replay *f, struct la_slice method, struct la_slice target, struct la_slice host, uint64_t us)
+{
+    struct la_load_ask *a = is_wanted(f, method) ? bench_requests_add(f->r) : NULL;
+    if (!a) {
+        f->r->left_out++;
+        return true;
+    }
+    if (!bench_requests_target(f->r, a, target)) {
+        f->r->asks--;
+        f->r->left_out++;
+        return true;
+    }
+    if (host.n && !a->host)
+        a->host = bench_requests_keep(f->r, host);
+    if (!la_slice_eq(method, LA_SLICE("GET")))
+        a->method = bench_requests_keep(f->r, method);
+    a->at_us = us;
+    f->untimed |= us == UNTIMED;
+    return true;
+}
+
+/* ---- JSON ---- */
+
+/* "2026-01-02T03:04:05.678Z", also with +01:00 or without a fraction. */
+static uint64_t iso_us(const char *text)
+{
+    struct tm tm = {0};
+    int at = 0;
+    double s = 0;
+    if (!text || sscanf(text, "%d-%d-%dT%d:%d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &s, &at) != 6)
+        return UNTIMED;
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    int hours = 0, minutes = 0;
+    char sign = text[at];
+    if ((sign == '+' || sign == '-') && sscanf(text + at + 1, "%2d:%2d", &hours, &minutes) < 1)
+        return UNTIMED;
+    double off = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+    time_t t = timegm(&tm);
+    return t < 0 || (double)t < off ? UNTIMED : (uint64_t)(((double)t - off + s) * 1e6 + 0.5);
+}
+
+static bool json_line(struct replay *f, struct bench_line *at, const char *text)
+{
+    size_t where;
+    struct la_json_value *v = la_json_parse(text, &where);
+    if (!v)
+        return bench_requests_bad(at, "not JSON at column %zu", where + 1);
+    static const char *const names[] = {"target", "path", "uri"};
+    const char *target = NULL, *method = la_json_string(la_json_get(v, "method"), "");
+    for (size_t i = 0; i < la_count(names) && !target; i++)
+        target = la_json_string(la_json_get(v, names[i]), NULL);
+    const char *host = la_json_string(la_json_get(v, "host"), NULL);
+    uint64_t us = iso_us(la_json_string(la_json_get(v, "time"), NULL));
+    double took = la_json_number(la_json_get(v, "total_ms"), 0) * 1000;
+    if (us != UNTIMED && took > 0 && took < (double)us)
+        us -= (uint64_t)took;
+    bool good = add(f, la_slice_str(method ? method : ""), la_slice_str(target ? target : ""), la_slice_str(host ? host : ""), us);
+    la_json_free(v);
+    return good;
+}
+
+/* ---- common and combined ---- */
+
+/* "10/Oct/2000:13:55:36 -0700" */
+static uint64_t clf_us(const char *text)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm tm = {0};
+    char month[4] = "", sign = '+';
+    int zone = 0;
+    if (sscanf(text, "%2d/%3[A-Za-z]/%4d:%2d:%2d:%2d %c%4d", &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
+               &sign, &zone) != 8)
+        return UNTIMED;
+    const char *m = strstr(months, month);
+    if (!m || strlen(month) != 3 || (m - months) % 3 != 0)
+        return UNTIMED;
+    tm.tm_mon = (int)(m - months) / 3;
+    tm.tm_year -= 1900;
+    int64_t t = (int64_t)timegm(&tm) - (zone / 100 * 3600 + zone % 100 * 60) * (sign == '-' ? -1 : 1);
+    return t < 0 ? UNTIMED : (uint64_t)t * 1000000u;
+}
+
+/* \" \\ \xHH in place, to the closing quote. NULL: there is none. */
+static char *unquote(char *p, size_t *n)
+{
+    char *to = p, *from = p;
+    while (*from && *from != '"') {
+        unsigned byte;
+        int used = 0;
+        if (from[0] == '\\' && from[1] == 'x' && sscanf(from + 2, "%2x%n", &byte, &used) == 1 && used == 2) {
+            *to++ = (char)byte;
+            from += 4;
+        } else {
+            from += from[0] == '\\' && from[1] ? 1 : 0;
+            *to++ = *from++;
+        }
+    }
+    *n = (size_t)(to - p);
+    return *from ? from + 1 : NULL;
+}
+
+/* The virtual host of "www.test:80 192.0.2.1 - - [": the first of four words. */
+static struct la_slice vhost(const char *text, const char *end)
+{
+    unsigned words = 0;
+    for (const char *p = text; p < end; p++)
+        words += *p != ' ' && (p == text || p[-1] == ' ');
+    return words == 4 ? la_slice(text, strcspn(text, " ")) : la_slice(NULL, 0);
+}
+
+static bool clf_line(struct replay *f, struct bench_line *at, char *text)
+{
+    char *open = strstr(text, " ["), *close = open ? strstr(open, "] \"") : NULL;
+    size_t n;
+    if (!open || !close)
+        return bench_requests_bad(at, "not a line of an access log (JSON, common or combined)");
+    uint64_t us = clf_us(open + 2);
+    if (us == UNTIMED)
+        return bench_requests_bad(at, "not a time: %.*s", (int)la_min64((uint64_t)(close - open - 2), 40), open + 2);
+    char *request = close + 3, *after = unquote(request, &n);
+    if (!after || *after != ' ' || !isdigit((unsigned char)after[1]))
+        return bench_requests_bad(at, "no request and status behind the time");
+    const char *space = n ? memchr(request, ' ', n) : NULL, *last = n ? memrchr(request, ' ', n) : NULL;
+    if (!space || space == last) { /* "-", or what was no HTTP */
+        f->r->left_out++;
+        return true;
+    }
+    return add(f, la_slice(request, (size_t)(space - request)), la_slice(space + 1, (size_t)(last - space - 1)), vhost(text, open), us);
+}
+
+/* ---- all ---- */
+
+static bool take_line(void *arg, struct bench_line *at, char *text, size_t n)
+{
+    struct replay *f = arg;
+    char *p = text + strspn(text, " \t");
+    if (n == 0 || *p == 0 || f->r->cut)
+        return true;
+    return *p == '{' ? json_line(f, at, p) : clf_line(f, at, p);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = ((const struct la_load_ask *)a)->at_us, y = ((const struct la_load_ask *)b)->at_us;
+    return x < y ? -1 : x > y;
+}
+
+/* Those of one instant that is a whole second fill it evenly. */
+static void spread(struct la_load_ask *a, size_t n)
+{
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n && a[k].at_us == a[i].at_us; k++)
+            ;
+        for (size_t j = i; a[i].at_us % 1000000 == 0 && j < k; j++)
+            a[j].at_us += (j - i) * 1000000 / (k - i);
+    }
+}
+
+bool bench_requests_replay(struct bench_requests *r, const char *path, bool unsafe, struct la_text *why)
+{
+    struct replay f = {.r = r, .unsafe = unsafe};
+    if (!bench_requests_lines(path, why, take_line, &f))
+        return false;
+    if (r->asks == 0) {
+        la_text_addf(why, "%s: no request in it that can be asked again%s", path,
+                     r->left_out && !unsafe ? " (GET, HEAD and OPTIONS alone are)" : "");
+        return false;
+    }
+    r->timed = !f.untimed;
+    if (f.untimed)
+        return true;
+    qsort(r->ask, r->asks, sizeof(*r->ask), by_time);
+    spread(r->ask, r->asks);
+    for (size_t i = r->asks; i-- > 0;)
+        r->ask[i].at_us -= r->ask[0].at_us;
+    r->timed = r->asks > 1 && r->ask[r->asks - 1].at_us > 0;
+    return true;
+}
