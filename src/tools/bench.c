@@ -8,6 +8,7 @@
  * what was measured is reported. One thread, but for each run's load. */
 #include "tools/bench.h"
 
+#include "tools/bench_requests.h"
 #include "tools/tools.h"
 
 #include <errno.h>
@@ -25,7 +26,8 @@ struct bench {
     struct bench_options o;
     struct bench_report r;
     struct bench_plan *plan;
-    struct bench_run *run; /* present one */
+    struct bench_requests asks;
+    bool timed; /* a log at its own times */
     uint64_t from_ns;
 };
 
@@ -88,9 +90,14 @@ static bool try_out(struct bench *b)
 {
     struct bench_report *r = &b->r;
     struct bench_run *run = bench_run_new();
-    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .seconds = TRY_S, .requests = TRY_REQUESTS};
+    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .seconds = TRY_S, .requests = TRY_REQUESTS, .asks = &b->asks,
+                              .tries = true};
     run->size = 1;
     run->clients = 1;
+    if (b->o.protocol == BENCH_MEMCACHED) { /* each key is stored once */
+        task.requests = b->o.keys;
+        run->clients = (unsigned)la_min64(16, b->o.keys);
+    }
     bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, "when it was tried out"));
     r->interrupted |= run->cut;
     if (r->interrupted)
@@ -130,7 +137,7 @@ static bool one_run(struct bench *b)
     struct bench_report *r = &b->r;
     struct bench_run *run = bench_run_new();
     struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .warmup = b->o.warmup, .seconds = b->o.seconds,
-                              .requests = b->o.requests, .step = b->o.quiet ? NULL : show, .arg = b};
+                              .requests = b->o.requests, .asks = &b->asks, .timed = b->timed, .step = b->o.quiet ? NULL : show, .arg = b};
     if (!bench_plan_next(b->plan, r, run)) {
         bench_run_free(run);
         return false;
@@ -166,18 +173,17 @@ static void measure(struct bench *b)
 
 /* ---- the end ---- */
 
-static char *read_file(const char *path)
+static bool read_file(const char *path, struct la_text *out)
 {
     FILE *f = fopen(path, "re");
-    struct la_text t = {0};
     char buf[65536];
-    for (size_t n; f && (n = fread(buf, 1, sizeof buf, f)) > 0;)
-        la_text_add(&t, buf, n);
-    if (!f || ferror(f))
-        la_text_fini(&t);
-    if (f)
-        fclose(f);
-    return t.p;
+    if (!f)
+        return false;
+    for (size_t n; (n = fread(buf, 1, sizeof buf, f)) > 0;)
+        la_text_add(out, buf, n);
+    bool good = !ferror(f);
+    fclose(f);
+    return good;
 }
 
 static bool write_file(const char *path, const struct la_text *t)
@@ -258,8 +264,53 @@ static void settle(struct bench *b)
         o->smallest = o->largest;
 }
 
+static bool add_body(struct bench *b, struct la_text *why)
+{
+    struct la_text body = {0};
+    if (!read_file(b->o.body_file, &body)) {
+        la_text_addf(why, "%s: %s", b->o.body_file, strerror(errno));
+        return false;
+    }
+    struct la_load_ask *a = bench_requests_add(&b->asks);
+    a->method = b->o.method;
+    a->target = b->o.path ? b->o.path : "/";
+    a->body = bench_requests_keep(&b->asks, la_slice(body.p, body.n));
+    a->body_n = body.n;
+    la_text_fini(&body);
+    return true;
+}
+
+/* What to ask, where files say it. False: said why. */
+static bool read_asks(struct bench *b)
+{
+    struct bench_options *o = &b->o;
+    struct la_text why = {0};
+    bool good = true;
+    if (o->requests_file)
+        good = bench_requests_read(&b->asks, o->requests_file, &why);
+    else if (o->replay)
+        good = bench_requests_replay(&b->asks, o->replay, false, &why);
+    else if (o->body_file)
+        good = add_body(b, &why);
+    if (good && (o->requests_file || o->replay) && b->asks.asks == 0) {
+        la_text_addf(&why, "%s: no request to ask", o->requests_file ? o->requests_file : o->replay);
+        good = false;
+    }
+    if (good && o->replay && o->rate <= 0 && !o->rate_auto && o->clients == 0) {
+        double span = b->asks.timed ? (double)b->asks.ask[b->asks.asks - 1].at_us / 1e6 : 0;
+        b->timed = span > 0;
+        o->rate = b->timed ? (double)b->asks.asks / span * o->speed : 0;
+        o->rate_auto = !b->timed; /* no times to keep */
+    }
+    if (!good)
+        fprintf(stderr, "lastack bench: %s\n", why.p);
+    la_text_fini(&why);
+    return good;
+}
+
 static void fini(struct bench *b)
 {
+    bench_requests_fini(&b->asks);
     for (size_t i = 0; i < b->r.runs; i++)
         bench_run_free(b->r.run[i]);
     free(b->r.run);
@@ -268,15 +319,23 @@ static void fini(struct bench *b)
     free(b);
 }
 
+/* Files are read before anything is asked of a backend. */
+static bool read_files(struct bench *b, struct la_text *old_json)
+{
+    if (b->o.compare && !read_file(b->o.compare, old_json)) {
+        fprintf(stderr, "lastack bench: %s: %s\n", b->o.compare, strerror(errno));
+        return false;
+    }
+    return read_asks(b);
+}
+
 int la_bench_main(int argc, char **argv)
 {
     struct bench *b = la_xcalloc(1, sizeof *b);
+    struct la_text old_json = {0};
     int code = bench_options_read(argc, argv, &b->o);
-    char *old_json = NULL;
-    if (code < 0 && b->o.compare && !(old_json = read_file(b->o.compare))) {
-        fprintf(stderr, "lastack bench: %s: %s\n", b->o.compare, strerror(errno));
+    if (code < 0 && !read_files(b, &old_json))
         code = 2;
-    }
     if (code < 0) {
         prepare(b);
         bench_environment(&b->r.environment);
@@ -287,9 +346,9 @@ int la_bench_main(int argc, char **argv)
         }
         if (b->r.failure[0])
             b->r.verdict.answer = BENCH_FAILED;
-        code = report(b, old_json);
+        code = report(b, old_json.p);
     }
-    free(old_json);
+    la_text_fini(&old_json);
     fini(b);
     return code;
 }

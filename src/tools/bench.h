@@ -216,7 +216,9 @@ struct bench_cpu {
     } one[512]; /* more are not counted */
 };
 /* All processes that have a listening socket of these addresses open, and what CPU they used so far. */
-void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *out);
+void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *out); /* slow: looks at every process */
+void bench_cpu_again(struct bench_cpu *c);                                           /* the same processes, now */
+void bench_cpu_born(const struct bench_backend *b, size_t n, struct bench_cpu *c);  /* adds those that are new; slow */
 double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to); /* negative: unknown */
 double bench_cpu_of(pid_t pid);                                                     /* negative: it is gone */
 

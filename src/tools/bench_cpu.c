@@ -115,17 +115,41 @@ void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *o
         closedir(d);
 }
 
+void bench_cpu_again(struct bench_cpu *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        double used = bench_cpu_of(c->one[i].pid);
+        if (used >= 0)
+            c->one[i].s = used;
+    }
+}
+
+static size_t find(const struct bench_cpu *c, pid_t pid)
+{
+    size_t i = 0;
+    while (i < c->n && c->one[i].pid != pid)
+        i++;
+    return i;
+}
+
+void bench_cpu_born(const struct bench_backend *b, size_t n, struct bench_cpu *c)
+{
+    struct bench_cpu *all = la_xcalloc(1, sizeof *all);
+    bench_cpu_take(b, n, all);
+    for (size_t i = 0; i < all->n && c->n < la_count(c->one); i++)
+        if (find(c, all->one[i].pid) == c->n)
+            c->one[c->n++] = all->one[i];
+    free(all);
+}
+
 double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to)
 {
     double sum = 0;
     if (from->n == 0 || to->n == 0)
         return -1;
     for (size_t i = 0; i < to->n; i++) {
-        double before = 0;
-        for (size_t k = 0; k < from->n; k++)
-            if (from->one[k].pid == to->one[i].pid)
-                before = from->one[k].s;
-        sum += to->one[i].s - before;
+        size_t k = find(from, to->one[i].pid);
+        sum += to->one[i].s - (k < from->n ? from->one[k].s : 0);
     }
     return sum;
 }

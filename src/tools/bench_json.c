@@ -75,7 +75,7 @@ static void put_load(struct la_json *j, const struct bench_options *o)
     put_text(j, "requests_file", o->requests_file);
     put_text(j, "replay", o->replay);
     put_text(j, "script", o->script);
-    put_text(j, "set_ratio", o->set_ratio);
+    put_some(j, "set_percent", o->set_percent);
     put_some(j, "value_bytes", (double)o->value_bytes);
     put_some(j, "keys", (double)o->keys);
 }

@@ -1,4 +1,4 @@
-/* bench_requests.c: a file of requests for `lastack bench --requests FILE`.
+/* bench_requests.c: a file of requests for `lastack bench --requests-from FILE`.
  *
  * Owns the list and its strings. Never sends. The format is vegeta's, and shorter where that says nothing more:
  *

@@ -35,7 +35,7 @@ struct measure {
     struct la_load *load;
     struct la_load_result *now;
     struct bench_numbers from, to; /* of the proxy */
-    struct bench_cpu cpu_from;
+    struct bench_cpu cpu_from, cpu_to;
     double own_from_s;
     uint64_t start_ns, good_ns, good_n, good_failures;
     bool warm;
@@ -220,25 +220,22 @@ static void step(struct measure *m, double at_s)
 
 static void begin_measuring(struct measure *m)
 {
-    const struct bench_report *r = m->t->r;
     m->warm = true;
     m->own_from_s = own_cpu();
     bench_proxy_read(m->proxy, &m->from);
-    bench_cpu_take(r->backend, r->backends, &m->cpu_from);
+    bench_cpu_again(&m->cpu_from);
     m->run->begin_s = (double)(la_clock_ns() - m->t->bench_from_ns) / 1e9;
 }
 
 static void end_measuring(struct measure *m)
 {
-    const struct bench_report *r = m->t->r;
     struct bench_run *run = m->run;
-    struct bench_cpu cpu;
     la_load_read(m->load, m->now);
     run->generator_cpu_s = own_cpu() - m->own_from_s;
     bool known = bench_proxy_read(m->proxy, &m->to);
     run->proxy_cpu_s = known && m->to.cpu_s >= 0 ? m->to.cpu_s - m->from.cpu_s : -1;
-    bench_cpu_take(r->backend, r->backends, &cpu);
-    run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &cpu);
+    m->cpu_to = m->cpu_from;
+    bench_cpu_again(&m->cpu_to);
     if (!known)
         m->to = m->from;
 }
@@ -382,6 +379,8 @@ static void conclude(struct measure *m)
     run->opened = m->to.opened - m->from.opened;
     run->closed_by_backend = m->to.closed_by_backend - m->from.closed_by_backend;
     run->closed_by_proxy = m->to.closed_by_proxy - m->from.closed_by_proxy;
+    bench_cpu_born(m->t->r->backend, m->t->r->backends, &m->cpu_to);
+    run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &m->cpu_to);
     run->busy = m->busy_n ? m->busy_sum / m->busy_n : -1;
     free(end);
 }
@@ -391,6 +390,7 @@ bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, 
     struct measure *m = la_xcalloc(1, sizeof *m);
     *m = (struct measure){.t = t, .run = run, .next_step = -t->warmup, .now = la_xcalloc(1, sizeof *m->now)};
     m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
+    bench_cpu_take(t->r->backend, t->r->backends, &m->cpu_from);
     bool good_start = m->proxy && start_load(m, why, why_n);
     if (good_start) {
         go(m);
