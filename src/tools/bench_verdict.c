@@ -130,7 +130,7 @@ static bool drifted(struct judge *j)
     if (t->noise > NOISE_MOST)
         return bench_refuse(j->r, BENCH_CANNOT_TELL,
                             "runs of the same size differ by %.0f %% (standard deviation), more than the sizes can be told "
-                            "apart by: measure longer (--duration, --repeats), or when the backend has nothing else to do",
+                            "apart by: measure longer (--seconds, --repeats), or when the backend has nothing else to do",
                             t->noise * 100),
                true;
     return false;
@@ -253,7 +253,7 @@ static bool still_rises(struct judge *j)
     double rate = r->options->rate, more = j->by_model ? bench_model_at(r, last_size(r) * STILL_RISING) : 0;
     if ((rate > 0 && j->best >= BENCH_NEAR * rate) || most_allowed(r, &by) <= last_size(r) || more * BENCH_NEAR <= j->best)
         return false;
-    bench_refuse(r, BENCH_CANNOT_TELL, "throughput still rises at %u, the largest size measured: measure larger ones", last_size(r));
+    bench_refuse(r, BENCH_CANNOT_TELL, "throughput still rises at %u, the largest size measured: measure larger ones (--max)", last_size(r));
     return true;
 }
 
@@ -266,7 +266,7 @@ static bool by_curve(struct judge *j)
     if (too_wide(v->low, v->bare, v->high)) {
         bench_refuse(j->r, BENCH_CANNOT_TELL,
                      "the measured sizes scatter too much: the answer lies anywhere between %u and %u; measure longer "
-                     "(--duration, --repeats)",
+                     "(--seconds, --repeats)",
                      v->low, v->high);
         return false;
     }
