@@ -146,7 +146,7 @@ const char bench_page_tail[] =
     "}\n"
     "\n"
     "function latency() {\n"
-    "  const right = 58, axis = sizeAxis(right), x = axis.x, series = ['p50', 'p90', 'p99', 'p99_9', 'max'];\n"
+    "  const right = 66, axis = sizeAxis(right), x = axis.x, series = ['p50', 'p90', 'p99', 'p99_9', 'max'];\n"
     "  const all = P.flatMap(p => series.map(q => p.latency_us[q])).concat(SLO.us || []).filter(v => v > 0);\n"
     "  if (!all.length) return '';\n"
     "  const low = Math.floor(Math.log10(Math.min(...all))), high = Math.max(low + 1, Math.log10(Math.max(...all) * 1.2));\n"
