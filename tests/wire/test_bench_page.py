@@ -106,12 +106,16 @@ def check_tables(drawn, r):
     assert checked > 1000
 
 
+def draw(path):
+    """What the page's script makes of it, without a browser."""
+    return json.loads(subprocess.run(["node", os.path.join(ROOT, "tests/peers/page.js"), path], stdout=subprocess.PIPE, text=True, check=True,
+                                     timeout=60).stdout)
+
+
 def test_numbers_are_those_of_the_json(run):
     path = os.path.join(run.folder("page"), "report.html")
     report("html", 1, file=path)
-    r = json.loads(report("json", 1))
-    drawn = json.loads(subprocess.run(["node", os.path.join(ROOT, "tests/peers/page.js"), path], stdout=subprocess.PIPE, text=True, check=True,
-                                      timeout=60).stdout)
+    r, drawn = json.loads(report("json", 1)), draw(path)
     page = Rows(drawn["all"])
     check_tables(page, r)
     assert drawn["title"] == "lastack bench: pool.max 20" and "pool.max: <data value='20'>20</data></h1>" in drawn["all"]
@@ -125,10 +129,50 @@ def test_numbers_are_those_of_the_json(run):
 def test_nothing_measured(run):
     path = os.path.join(run.folder("page"), "none.html")
     report("none", file=path)
-    drawn = json.loads(subprocess.run(["node", os.path.join(ROOT, "tests/peers/page.js"), path], stdout=subprocess.PIPE, text=True, check=True,
-                                      timeout=60).stdout)
+    drawn = draw(path)
     assert "<h1>No verdict</h1>" in drawn["all"] and "connection refused" in drawn["all"] and "Interrupted" in drawn["all"]
     assert not {"sizes", "runs"} & Rows(drawn["all"]).tables.keys()
+
+
+def forget(x):
+    """All figures that a run or a size may not know."""
+    for key in ("latency_us", "late_us", "cpu_s"):
+        x.update({key: dict.fromkeys(x[key])} if key in x else {})
+    x["split"] = {p: dict.fromkeys(x["split"][p]) for p in PARTS}
+    x.update({k: None for k in ("low", "high", "p99_low_us", "p99_high_us", "busy", "little", "utilisation", "rate", "begin_s") if k in x})
+    if "heat" in x:
+        x["heat"] = {"slice_s": None, "rows": []}
+
+
+def first_run_only(r):
+    r["runs"], r["interrupted"] = r["runs"][:1], True
+    r["points"] = [p for p in r["points"] if p["size"] == r["runs"][0]["size"]]
+
+
+def nothing_known(r):
+    for x in r["points"] + r["runs"]:
+        forget(x)
+    r["usl"], r["drift"], r["environment"], r["ports"] = {**dict.fromkeys(r["usl"]), "good": False}, None, None, None
+
+
+def many(r):
+    r["points"] = [{**r["points"][n % 10], "size": n + 1} for n in range(64)]
+    r["runs"] = [{**r["runs"][n % 36], "size": n % 64 + 1} for n in range(300)]
+
+
+@pytest.mark.parametrize("change", [first_run_only, nothing_known, many])
+def test_odd_reports(run, change):
+    r = json.loads(report("json", 1))
+    change(r)
+    text = os.path.join(run.folder("page"), "report.json")
+    with open(text, "w") as f:
+        json.dump(r, f)
+    report("page", text, file=text + ".html")
+    drawn = draw(text + ".html")
+    page = Rows(drawn["all"])
+    for name, rows in expected(r).items():
+        assert [[v for cell in row for v, _ in cell["numbers"]] for row in page.tables[name][1:]] == [[v for v in row if v is not None] for row in rows]
+    assert "NaN" not in drawn["all"] and "undefined" not in drawn["all"] and "Infinity" not in drawn["all"]
 
 
 # What of the page's drawings lies outside of them, and what is wider than where it stands and cannot be scrolled.
