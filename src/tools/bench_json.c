@@ -5,16 +5,19 @@
  *
  * Beside what the runs and the verdict say, it adds per size what only all repeats together tell: quantiles of the
  * merged histograms, the split's means, the range of p99. Good path: top to bottom. Nothing can fail. */
-#include "tools/bench.h"
+#include "tools/bench_model.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
+#define CURVE 60 /* steps in which the model's curve is given */
+
 static const char *const protocol_name[] = {"http", "fastcgi", "memcached"};
 static const char *const part_name[] = BENCH_PART_NAMES;
 static const char *const stage_name[] = BENCH_STAGE_NAMES;
 static const char *const answer_name[] = BENCH_ANSWER_NAMES;
+static const char *const model_name[] = BENCH_MODEL_NAMES;
 
 /* ---- words ---- */
 
@@ -75,7 +78,8 @@ static void put_load(struct la_json *j, const struct bench_options *o)
     put_text(j, "requests_file", o->requests_file);
     put_text(j, "replay", o->replay);
     put_text(j, "script", o->script);
-    put_some(j, "set_percent", o->set_percent);
+    put(j, "speed", o->replay ? o->speed : -1);
+    put(j, "set_percent", o->protocol == BENCH_MEMCACHED ? o->set_percent : -1);
     put_some(j, "value_bytes", (double)o->value_bytes);
     put_some(j, "keys", (double)o->keys);
 }
@@ -207,6 +211,7 @@ static void put_run(struct la_json *j, const struct bench_run *run, size_t backe
     put_count(j, "started", run->started);
     put_count(j, "done", run->done);
     put_count(j, "failed", run->failed);
+    put_text(j, "first_failure", run->first_failure);
     put(j, "throughput", run->throughput);
     put_hist(j, "latency_us", run->latency_us);
     put_hist(j, "late_us", run->late_us);
@@ -234,9 +239,8 @@ static bool counts(const struct bench_run *run, unsigned size)
 /* 95 % of the repeats' p99, of their logarithms: a quantile is never negative and its errors are factors. */
 static void put_p99_interval(struct la_json *j, const struct bench_report *r, unsigned size)
 {
-    static const double t95[] = {NAN, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
     double sum = 0, squares = 0, low = -1, high = -1;
-    size_t n = 0;
+    unsigned n = 0;
     for (size_t i = 0; i < r->runs; i++) {
         double p99 = counts(r->run[i], size) ? (double)la_hist_quantile_us(r->run[i]->latency_us, 0.99) : 0;
         if (p99 <= 0)
@@ -246,10 +250,9 @@ static void put_p99_interval(struct la_json *j, const struct bench_report *r, un
         squares += log(p99) * log(p99);
     }
     if (n > 1) {
-        double mean = sum / (double)n, variance = fmax(0, squares - sum * mean) / (double)(n - 1);
-        double t = n - 1 < la_count(t95) ? t95[n - 1] : 2.2;
-        low = exp(mean - t * sqrt(variance / (double)n));
-        high = exp(mean + t * sqrt(variance / (double)n));
+        double mean = sum / n, half = bench_student(0.95, n - 1) * sqrt(fmax(0, squares - sum * mean) / (n - 1) / n);
+        low = exp(mean - half);
+        high = exp(mean + half);
     }
     put(j, "p99_low_us", low);
     put(j, "p99_high_us", high);
@@ -297,20 +300,45 @@ static void put_point(struct la_json *j, const struct bench_report *r, const str
 
 /* ---- what is concluded ---- */
 
+static void put_curve(struct la_json *j, const struct bench_report *r)
+{
+    la_json_open(j, "curve", '[');
+    for (unsigned i = 0; r->model != BENCH_MODEL_NONE && r->points > 1 && i <= CURVE; i++) {
+        double from = r->point[0].size, to = r->point[r->points - 1].size, size = from * pow(to / from, (double)i / CURVE);
+        la_json_open(j, NULL, '[');
+        la_json_num(j, NULL, size);
+        la_json_num(j, NULL, bench_model_at(r, size));
+        la_json_close(j, ']');
+    }
+    la_json_close(j, ']');
+}
+
 static void put_model(struct la_json *j, const struct bench_report *r)
 {
-    bool drift = false;
-    for (size_t i = 0; i < r->runs; i++)
-        drift |= r->run[i]->stage == BENCH_DRIFT && !r->run[i]->cut;
+    bool usl = r->usl.lambda > 0, knee = r->knee.slope > 0;
+    la_json_str(j, "model", model_name[r->model]);
+    put_curve(j, r);
     la_json_open(j, "usl", '{');
     put_some(j, "lambda", r->usl.lambda);
-    la_json_num(j, "sigma", r->usl.lambda > 0 ? r->usl.sigma : (double)NAN);
-    la_json_num(j, "kappa", r->usl.lambda > 0 ? r->usl.kappa : (double)NAN);
-    la_json_num(j, "r2", r->usl.lambda > 0 ? r->usl.r2 : (double)NAN);
+    la_json_num(j, "sigma", usl ? r->usl.sigma : (double)NAN);
+    la_json_num(j, "kappa", usl ? r->usl.kappa : (double)NAN);
     put_some(j, "peak", r->usl.peak);
+    la_json_num(j, "r2", usl ? r->usl.r2 : (double)NAN);
+    put(j, "misfit", usl ? r->usl.misfit : -1);
     la_json_bool(j, "good", r->usl.good);
     la_json_close(j, '}');
-    la_json_num(j, "drift", drift ? r->drift : (double)NAN);
+    la_json_open(j, "knee", '{');
+    put_some(j, "slope", r->knee.slope);
+    put_some(j, "knee", r->knee.knee);
+    put(j, "fall", knee ? r->knee.fall : -1);
+    put(j, "round", knee ? r->knee.round : -1);
+    la_json_num(j, "r2", knee ? r->knee.r2 : (double)NAN);
+    put(j, "misfit", knee ? r->knee.misfit : -1);
+    la_json_bool(j, "good", r->knee.good);
+    la_json_close(j, '}');
+    la_json_num(j, "drift", r->drift);
+    put(j, "noise", r->noise);
+    la_json_num(j, "trend", r->trend);
 }
 
 static void put_verdict(struct la_json *j, const struct bench_verdict *v)
@@ -320,6 +348,8 @@ static void put_verdict(struct la_json *j, const struct bench_verdict *v)
     la_json_str(j, "answer", answer_name[v->answer]);
     put_some(j, "size", size ? v->size : 0);
     put_some(j, "bare", size ? v->bare : 0);
+    put_some(j, "low", size ? v->low : 0);
+    put_some(j, "high", size ? v->high : 0);
     put_some(j, "best", v->best);
     put_some(j, "best_throughput", v->best ? v->best_throughput : 0);
     put_some(j, "capacity", v->capacity);

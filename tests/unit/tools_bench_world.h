@@ -89,7 +89,7 @@ static void world_points(struct world *w, const unsigned *size, size_t n)
 
 static void world_verdict(struct bench_verdict *v)
 {
-    *v = (struct bench_verdict){.answer = BENCH_SIZE, .size = 20, .bare = 16, .best = 32, .best_throughput = 23456.789, .capacity = 24000};
+    *v = (struct bench_verdict){.answer = BENCH_SIZE, .size = 20, .bare = 16, .low = 14, .high = 18, .best = 32, .best_throughput = 23456.789, .capacity = 24000};
     snprintf(v->reason, sizeof v->reason, "16 is the smallest size within 3 %% of the best throughput (32: 23,457/s) that keeps p99 below "
                                           "50 ms; 20 leaves room for 1.25 times the load.");
     snprintf(v->config, sizeof v->config, "upstreams:\n  app:\n    pool:\n      max: 20\n");
@@ -108,7 +108,9 @@ static void world_init(struct world *w, double slower)
                                   .slo = {0.99, 50000}, .workers = 2, .threads = 1, .seed = UINT64_MAX, .method = "GET",
                                   .path = "/index?a=<b>&c", .headers = WORLD_NASTY};
     w->r = (struct bench_report){.options = &w->o, .began = 1795280000, .seconds = 131.5, .run = w->run, .ports = 28232, .drift = -0.012,
-                                 .usl = {2000, 0.03, 0.0008, 0.987, 34.8, true}};
+                                 .noise = 0.011, .trend = 0.004, .model = BENCH_MODEL_USL,
+                                 .usl = {2000, 0.03, 0.0008, 0.987, 34.8, 0.013, true},
+                                 .knee = {.slope = 1300, .knee = 17.5, .r2 = 0.91, .misfit = 0.08}};
     for (unsigned repeat = 0; repeat < 3; repeat++)
         for (size_t i = 0; i < la_count(size); i++)
             world_run(w, BENCH_SWEEP, size[(i * 7 + repeat) % la_count(size)], repeat, 0, slower, &seed);
@@ -118,6 +120,7 @@ static void world_init(struct world *w, double slower)
     struct bench_run *cut = world_run(w, BENCH_SWEEP, 64, 3, 0, slower, &seed);
     cut->cut = true;
     cut->failed = 12;
+    snprintf(cut->first_failure, sizeof cut->first_failure, "502 after 3 ms, <b>not 200");
     snprintf(cut->error[0].cause, sizeof cut->error[0].cause, "timeout");
     cut->error[0].n = 11;
     snprintf(cut->error[1].cause, sizeof cut->error[1].cause, "<b>reset");

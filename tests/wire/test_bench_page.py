@@ -152,7 +152,8 @@ def first_run_only(r):
 def nothing_known(r):
     for x in r["points"] + r["runs"]:
         forget(x)
-    r["usl"], r["drift"], r["environment"], r["ports"] = {**dict.fromkeys(r["usl"]), "good": False}, None, None, None
+    r["model"], r["curve"] = "none", []
+    r.update(dict.fromkeys(("drift", "noise", "trend", "environment", "ports")))
 
 
 def many(r):
