@@ -334,10 +334,11 @@ int la_bench_main(int argc, char **argv)
     struct bench *b = la_xcalloc(1, sizeof *b);
     struct la_text old_json = {0};
     int code = bench_options_read(argc, argv, &b->o);
+    if (code < 0)
+        prepare(b);
     if (code < 0 && !read_files(b, &old_json))
         code = 2;
     if (code < 0) {
-        prepare(b);
         bench_environment(&b->r.environment);
         if (bench_backend_look(&b->r)) {
             settle(b);

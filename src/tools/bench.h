@@ -143,6 +143,15 @@ struct bench_backend {
     bool local;             /* its process is on this host and its CPU can be read */
 };
 
+/* Processes, and what CPU each has used so far. */
+struct bench_cpu {
+    size_t n;
+    struct {
+        pid_t pid;
+        double s;
+    } one[512]; /* more are not counted */
+};
+
 /* The whole. */
 struct bench_report {
     const struct bench_options *options;
@@ -162,6 +171,7 @@ struct bench_report {
     struct bench_verdict verdict;
     struct bench_backend backend[BENCH_BACKENDS];
     size_t backends;
+    struct bench_cpu cpu;      /* of the backends' processes on this host, when it began */
     int64_t ports;             /* local ports that the sources have for one backend; -1: Unix sockets */
     struct la_text environment; /* a JSON object: versions, sysctls, CPU */
     char failure[512];         /* "" or why there is no verdict: one sentence */
@@ -208,17 +218,10 @@ bool bench_backend_look(struct bench_report *r);
 bool bench_backend_alive(const struct bench_report *r, char *why, size_t why_n);
 
 /* ---- bench_cpu.c ---- */
-struct bench_cpu {
-    size_t n;
-    struct {
-        pid_t pid;
-        double s;
-    } one[512]; /* more are not counted */
-};
-/* All processes that have a listening socket of these addresses open, and what CPU they used so far. */
-void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *out); /* slow: looks at every process */
-void bench_cpu_again(struct bench_cpu *c);                                           /* the same processes, now */
-void bench_cpu_born(const struct bench_backend *b, size_t n, struct bench_cpu *c);  /* adds those that are new; slow */
+/* Adds all processes that have a listening socket of these addresses open. Slow: looks at every process. */
+void bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c);
+/* The same ones now, and children they have got since. */
+void bench_cpu_again(struct bench_cpu *c);
 double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to); /* negative: unknown */
 double bench_cpu_of(pid_t pid);                                                     /* negative: it is gone */
 

@@ -170,13 +170,13 @@ bool bench_backend_look(struct bench_report *r)
     }
     r->ports = ports_of(o->source, &r->backend[0].address);
     for (size_t i = 0; i < r->backends; i++) {
-        struct bench_cpu cpu;
+        size_t processes = r->cpu.n;
         if (o->protocol == BENCH_FASTCGI)
             ask_fpm(&r->backend[i], o->status_path);
         else if (o->protocol == BENCH_MEMCACHED)
             ask_memcached(&r->backend[i]);
-        bench_cpu_take(&r->backend[i], 1, &cpu);
-        r->backend[i].local = r->backend[i].local && cpu.n > 0;
+        bench_cpu_find(&r->backend[i], 1, &r->cpu);
+        r->backend[i].local = r->cpu.n > processes;
     }
     return true;
 }

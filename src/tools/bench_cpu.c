@@ -3,8 +3,9 @@
  * Owns nothing between calls. Never touches the processes: it reads /proc, sock_diag and their CPU clocks.
  *
  * Good path: the inodes of the listening sockets, the processes that hold one of them (a master and its children hold the
- * same), a clock each. A process that began in between counts whole, one that ended is lost. What cannot be read (another
- * user's processes, another network namespace) is unknown, never zero. */
+ * same), a clock each; later only the clocks, and the children that are new. A process that began in between counts whole,
+ * one that ended is lost. What cannot be read (another user's processes, another network namespace) is unknown, never
+ * zero. */
 #include "tools/bench.h"
 
 #include "lastack/diag.h"
@@ -93,37 +94,6 @@ double bench_cpu_of(pid_t pid)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-void bench_cpu_take(const struct bench_backend *b, size_t n, struct bench_cpu *out)
-{
-    struct sockets s = {.backend = b, .backends = n};
-    out->n = 0;
-    la_diag_tcp(AF_INET, 1u << 10, NULL, on_listener, &s);
-    la_diag_tcp(AF_INET6, 1u << 10, NULL, on_listener, &s);
-    find_unix(&s);
-    DIR *d = s.n ? opendir("/proc") : NULL;
-    for (struct dirent *e; d && out->n < la_count(out->one) && (e = readdir(d));) {
-        pid_t pid = (pid_t)atoi(e->d_name);
-        if (pid <= 0 || pid == getpid() || !holds(e->d_name, &s))
-            continue;
-        double used = bench_cpu_of(pid);
-        if (used < 0)
-            continue;
-        out->one[out->n].pid = pid;
-        out->one[out->n++].s = used;
-    }
-    if (d)
-        closedir(d);
-}
-
-void bench_cpu_again(struct bench_cpu *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        double used = bench_cpu_of(c->one[i].pid);
-        if (used >= 0)
-            c->one[i].s = used;
-    }
-}
-
 static size_t find(const struct bench_cpu *c, pid_t pid)
 {
     size_t i = 0;
@@ -132,14 +102,52 @@ static size_t find(const struct bench_cpu *c, pid_t pid)
     return i;
 }
 
-void bench_cpu_born(const struct bench_backend *b, size_t n, struct bench_cpu *c)
+static void note(struct bench_cpu *c, pid_t pid)
 {
-    struct bench_cpu *all = la_xcalloc(1, sizeof *all);
-    bench_cpu_take(b, n, all);
-    for (size_t i = 0; i < all->n && c->n < la_count(c->one); i++)
-        if (find(c, all->one[i].pid) == c->n)
-            c->one[c->n++] = all->one[i];
-    free(all);
+    double used = bench_cpu_of(pid);
+    if (used < 0 || c->n == la_count(c->one) || find(c, pid) < c->n)
+        return;
+    c->one[c->n].pid = pid;
+    c->one[c->n++].s = used;
+}
+
+void bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c)
+{
+    struct sockets s = {.backend = b, .backends = n};
+    la_diag_tcp(AF_INET, 1u << 10, NULL, on_listener, &s);
+    la_diag_tcp(AF_INET6, 1u << 10, NULL, on_listener, &s);
+    find_unix(&s);
+    DIR *d = s.n ? opendir("/proc") : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pid_t pid = (pid_t)atoi(e->d_name);
+        if (pid > 0 && pid != getpid() && holds(e->d_name, &s))
+            note(c, pid);
+    }
+    if (d)
+        closedir(d);
+}
+
+static void note_children(struct bench_cpu *c, pid_t pid)
+{
+    char path[64];
+    int child;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fscanf(f, "%d", &child) == 1)
+        note(c, child);
+    if (f)
+        fclose(f);
+}
+
+void bench_cpu_again(struct bench_cpu *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        double used = bench_cpu_of(c->one[i].pid);
+        if (used < 0)
+            continue; /* it is gone: what it used last */
+        c->one[i].s = used;
+        note_children(c, c->one[i].pid);
+    }
 }
 
 double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to)

@@ -38,4 +38,7 @@ void bench_refuse(struct bench_report *r, enum bench_answer answer, const char *
 void bench_reason(struct bench_report *r, bool slo);
 void bench_notes(struct bench_report *r); /* on all runs */
 
+/* An SLO was given, and no level met it. */
+bool bench_levels_miss(const struct bench_report *r);
+
 #endif

@@ -41,7 +41,7 @@ static const char help[] =
     "      --requests N          at most so many in a run; --max-time S: end of the sweep, whatever is left\n"
     "      --threads N           of the load generator, default 1; --workers N: of the proxy, default 1\n"
     "Which sizes\n"
-    "      --min N, --max N      1 to 256; --sizes N,N,...: these alone\n"
+    "      --min N, --max N      1 to 256, memcached 1 to 8; --sizes N,N,...: these alone\n"
     "      --repeats N           runs of each size, default 3; --seed N: of their order\n"
     "The verdict\n"
     "      --slo p99=50ms        what a size must keep: p50, p90, p99, p99.9 or p99.99\n"
@@ -258,7 +258,6 @@ static void defaults(struct bench_options *o)
                                 .seconds = 3,
                                 .warmup = 1,
                                 .smallest = 1,
-                                .largest = 256,
                                 .repeats = 3,
                                 .slo.quantile = 0.99,
                                 .burst = 1,
@@ -296,6 +295,8 @@ int bench_options_read(int argc, char **argv, struct bench_options *o)
     }
     if (optind < argc)
         return wrong("what stands alone is not understood", NULL, NULL);
+    if (o->largest == 0) /* one memcached connection carries many commands at once */
+        o->largest = o->protocol == BENCH_MEMCACHED ? 8 : o->smallest > 256 ? BENCH_SIZE_MAX : 256;
     const char *problem = contradiction(o);
     if (problem)
         return wrong(problem, NULL, NULL);

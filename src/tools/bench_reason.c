@@ -83,10 +83,10 @@ void bench_reason(struct bench_report *r, bool slo)
             v->bare != v->size ? "is" : "it is", x, v->best_throughput, v->best);
     if (between)
         add(r, ", by the curve through the measured sizes around it");
-    if (r->options->slo.us && slo)
+    if (r->options->slo.us && slo && !r->options->rate_auto)
         add(r, ", with p%g %.1f ms within %.1f ms", quantile(r) * 100, p->slo_us / 1000, ms);
-    else if (r->options->slo.us)
-        add(r, ", while p%g within %.1f ms was met at no size with this throughput", quantile(r) * 100, ms);
+    else if (r->options->slo.us && !slo)
+        add(r, ", while p%g within %.1f ms was met at no %s", quantile(r) * 100, ms, r->options->rate_auto ? "load" : "size with this throughput");
     if (v->size > v->bare)
         add(r, "; the others are headroom for %g times the load", r->options->burst);
     if (v->size < v->bare)
@@ -101,6 +101,25 @@ void bench_reason(struct bench_report *r, bool slo)
 
 /* ---- notes on all runs ---- */
 
+static bool level_meets(const struct bench_report *r, const struct bench_run *run)
+{
+    return la_hist_quantile_us(run->latency_us, quantile(r)) <= r->options->slo.us && run->failed == 0;
+}
+
+bool bench_levels_miss(const struct bench_report *r)
+{
+    bool any = false;
+    for (size_t i = 0; i < r->runs; i++) {
+        const struct bench_run *run = r->run[i];
+        if (run->stage != BENCH_LEVEL || run->cut || run->latency_us == NULL || r->options->slo.us == 0)
+            continue;
+        if (level_meets(r, run))
+            return false;
+        any = true;
+    }
+    return any;
+}
+
 /* The highest rate of the levels that met the SLO, and the lowest that did not. */
 static void note_levels(struct bench_report *r)
 {
@@ -109,7 +128,7 @@ static void note_levels(struct bench_report *r)
         const struct bench_run *run = r->run[i];
         if (run->stage != BENCH_LEVEL || run->cut || run->latency_us == NULL || r->options->slo.us == 0)
             continue;
-        bool good = la_hist_quantile_us(run->latency_us, quantile(r)) <= r->options->slo.us && run->failed == 0;
+        bool good = level_meets(r, run);
         met = good ? fmax(met, run->rate) : met;
         missed = good ? missed : fmin(missed, run->rate);
     }
@@ -127,7 +146,7 @@ static void note_slo(struct bench_report *r)
     bool any = false;
     for (size_t i = 0; i < r->points; i++)
         any |= r->point[i].slo_us <= (double)r->options->slo.us;
-    if (r->options->slo.us && r->points && !any)
+    if (r->options->slo.us && r->points && !any && !r->options->rate_auto)
         bench_note(r, "p%g within %.1f ms was missed at every size under this load", quantile(r) * 100, (double)r->options->slo.us / 1000);
     note_levels(r);
 }

@@ -26,7 +26,7 @@
 #define HOPELESS_S     2.0 /* nothing but failures for so long, */
 #define HOPELESS_N     10  /* and so many of them */
 #define CLOSED_GRACE_S 1.0 /* for what is in flight when all is measured */
-#define OPEN_GRACE_S   10.0
+#define OPEN_GRACE_S   2.0
 
 struct measure {
     const struct bench_task *t;
@@ -81,6 +81,13 @@ static uint64_t good(const struct la_load_result *r)
 }
 
 /* ---- errors ---- */
+
+/* What came too late for an answer, or was never sent, is overload, which the throughput tells. */
+static uint64_t failures(const struct la_load_result *r)
+{
+    uint64_t all = la_load_failures(r), load = r->n.unfinished + r->n.shed;
+    return all > load ? all - load : 0;
+}
 
 static void add_error(struct bench_run *run, const char *cause, uint64_t n)
 {
@@ -213,7 +220,7 @@ static void step(struct measure *m, double at_s)
     struct bench_live live = {.size = m->run->size,
                               .rate = r->window_ns ? (double)r->n.timely * 1e9 / (double)r->window_ns : 0,
                               .p99_ms = (double)la_hist_quantile_us(&r->latency_us, 0.99) / 1000,
-                              .failed = la_load_failures(r),
+                              .failed = failures(r),
                               .warming = r->warming};
     t->step(t->arg, &live, t->seconds - at_s);
 }
@@ -236,6 +243,7 @@ static void end_measuring(struct measure *m)
     run->proxy_cpu_s = known && m->to.cpu_s >= 0 ? m->to.cpu_s - m->from.cpu_s : -1;
     m->cpu_to = m->cpu_from;
     bench_cpu_again(&m->cpu_to);
+    run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &m->cpu_to);
     if (!known)
         m->to = m->from;
 }
@@ -243,13 +251,13 @@ static void end_measuring(struct measure *m)
 /* Nothing but failures for a while. */
 static bool hopeless(struct measure *m, uint64_t now_ns)
 {
-    uint64_t n = good(m->now), failures = la_load_failures(m->now);
-    if (n != m->good_n || failures == 0 || failures < m->good_failures) { /* the warm-up's end sets all to zero */
+    uint64_t n = good(m->now), bad = failures(m->now);
+    if (n != m->good_n || bad == 0 || bad < m->good_failures) { /* the warm-up's end sets all to zero */
         m->good_n = n;
-        m->good_failures = failures;
+        m->good_failures = bad;
         m->good_ns = now_ns;
     }
-    return failures - m->good_failures >= HOPELESS_N && now_ns - m->good_ns > (uint64_t)(HOPELESS_S * 1e9);
+    return bad - m->good_failures >= HOPELESS_N && now_ns - m->good_ns > (uint64_t)(HOPELESS_S * 1e9);
 }
 
 /* One look at everything that is due. False: it shall end. */
@@ -369,7 +377,7 @@ static void conclude(struct measure *m)
     la_hist_add(run->late_us, &r->late_us);
     run->started = r->n.started;
     run->done = r->n.done;
-    run->failed = la_load_failures(r);
+    run->failed = failures(r);
     run->throughput = run->seconds > 0 ? (double)r->n.timely / run->seconds : 0;
     snprintf(run->first_failure, sizeof run->first_failure, "%s", end->first_failure);
     fill_heat(run, r);
@@ -379,8 +387,6 @@ static void conclude(struct measure *m)
     run->opened = m->to.opened - m->from.opened;
     run->closed_by_backend = m->to.closed_by_backend - m->from.closed_by_backend;
     run->closed_by_proxy = m->to.closed_by_proxy - m->from.closed_by_proxy;
-    bench_cpu_born(m->t->r->backend, m->t->r->backends, &m->cpu_to);
-    run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &m->cpu_to);
     run->busy = m->busy_n ? m->busy_sum / m->busy_n : -1;
     free(end);
 }
@@ -390,7 +396,7 @@ bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, 
     struct measure *m = la_xcalloc(1, sizeof *m);
     *m = (struct measure){.t = t, .run = run, .next_step = -t->warmup, .now = la_xcalloc(1, sizeof *m->now)};
     m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
-    bench_cpu_take(t->r->backend, t->r->backends, &m->cpu_from);
+    m->cpu_from = t->r->cpu;
     bool good_start = m->proxy && start_load(m, why, why_n);
     if (good_start) {
         go(m);

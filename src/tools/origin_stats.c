@@ -110,9 +110,9 @@ void la_origin_json(struct la_origin *o, struct la_text *out)
 
 #define KEYS(X)                                                                                              \
     X(idle_ms)                                                                                               \
-    X(idle_jitter_ms) X(announce_s) X(delay_us) X(delay_jitter_us) X(contention_us) X(size) X(max_connections)                \
-        X(max_requests) X(silent_close) X(close_each) X(accept_delay_ms) X(ignore_close) X(goodbye_delay_ms) \
-            X(idle_408) X(workers)
+    X(idle_jitter_ms) X(announce_s) X(delay_us) X(delay_jitter_us) X(contention_us) X(size)                 \
+        X(max_connections) X(max_requests) X(silent_close) X(close_each) X(accept_delay_ms) X(ignore_close)  \
+            X(goodbye_delay_ms) X(idle_408) X(workers)
 
 static const struct {
     const char *name;

@@ -1,0 +1,236 @@
+"""`lastack bench` against backends of known truth, against real ones, and against those that fail."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import memcached, proxy, servers
+from harness.proxy import free_port
+from harness.wait import FULL, scale, until
+
+
+class Bench:
+    """One `lastack bench` with a JSON report."""
+
+    def __init__(self, run, backend, *words):
+        self.path = os.path.join(run.folder("bench"), f"{len(os.listdir(run.folder('bench')))}.json")
+        upstream = backend if isinstance(backend, str) else backend.text
+        self.popen = run.own(Owned([proxy.BIN, "bench", "-u", upstream, "--json", self.path, *map(str, words)]))
+
+    def end(self, timeout=600):
+        """(exit status, report, what it printed)"""
+        out, _ = self.popen.communicate(timeout=timeout)
+        with open(self.path) as f:
+            return self.popen.returncode, json.load(f), out
+
+
+class Owned(subprocess.Popen):
+    def __init__(self, words):
+        super().__init__(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def close(self):
+        if self.poll() is None:
+            self.kill()
+            self.wait()
+
+
+def bench(run, backend, *words):
+    return Bench(run, backend, *words).end()
+
+
+SHORT = ("--seconds", "0.3", "--warmup", "0.1")
+
+
+def sensible(report):
+    """What is true of every report, whatever was measured."""
+    for r in report["runs"]:
+        split = sum(r["split"][part]["mean_us"] for part in ("queue", "connect", "backend", "proxy"))
+        if r["latency_us"]["count"] > 100 and r["stage"] == "sweep":
+            assert split == pytest.approx(r["latency_us"]["mean"], rel=0.3, abs=300), r
+        assert r["connections"]["busy"] is None or r["connections"]["busy"] <= r["size"] + 1e-6, r
+        assert sum(n for row in r["heat"]["rows"] for n in row[1:]) <= r["latency_us"]["count"], r
+
+
+def test_workers_and_drift(run):
+    """Eight workers are found by their number; when they slow down meanwhile, no size is named."""
+    backend = run.backend(workers=8, delay_us=12000, delay_jitter_us=4000)
+    code, report, out = bench(run, backend, "--sizes", "4,7,8,9,12", "--repeats", 2, *SHORT)
+    sensible(report)
+    assert [r["stage"] for r in report["runs"][:10]] == ["sweep"] * 10
+    drift = report["runs"][10]
+    assert (drift["stage"], drift["size"]) == ("drift", report["runs"][0]["size"])
+    if report["verdict"]["answer"] == "size":  # a busy host may make it say that it cannot tell, and then it says why
+        assert code == 0 and abs(report["verdict"]["bare"] - 8) <= 1, out
+        assert f"pool: {{ max: {report['verdict']['size']} }}" in out
+        levels = [r for r in report["runs"] if r["stage"] == "level"]
+        capacity = report["verdict"]["capacity"] or report["verdict"]["best_throughput"]
+        assert [round(r["rate"] / capacity, 2) for r in levels] == [0.5, 0.7, 0.85, 0.95]
+    else:
+        assert code == 1 and report["verdict"]["reason"].startswith("cannot tell: ") and report["verdict"]["size"] is None, out
+    best = {r["size"]: r["throughput"] for r in report["runs"]}
+    assert best[4] < 0.75 * max(best[8], best[9], best[12]), best
+
+    b = Bench(run, backend, "--sizes", "2,4", "--repeats", 3, *SHORT)
+    delay = 12000
+    while b.popen.poll() is None:
+        backend.set(delay_us=delay)
+        delay = int(delay * 1.02)
+        time.sleep(0.1)
+    code, report, out = b.end()
+    assert (code, report["verdict"]["answer"], report["verdict"]["size"]) == (1, "cannot_tell", None), out
+    assert report["verdict"]["reason"].startswith("cannot tell: "), out
+
+
+def test_unreachable(run):
+    code, report, out = bench(run, f"127.0.0.1:{free_port()}")
+    assert (code, report["verdict"]["answer"], report["runs"]) == (1, "failed", [])
+    assert "cannot be reached: Connection refused. Nothing was measured." in report["failure"] and report["failure"] in out
+    code, report, out = bench(run, "unix:/nowhere")
+    assert code == 1 and "cannot be reached: No such file or directory" in report["failure"], out
+
+
+def test_errors_only(run):
+    backend = run.backend()
+    code, report, out = bench(run, backend, "--path", "/?status=503")
+    assert (code, report["verdict"]["answer"], report["verdict"]["size"]) == (1, "failed", None)
+    assert "8 of 8 requests failed when it was tried out (status_503 8" in report["failure"] and report["failure"] in out
+    hangs_up = run.backend(faults={"close_before": 100})
+    code, report, out = bench(run, hangs_up)
+    assert code == 1 and report["verdict"]["answer"] == "failed" and "requests failed" in report["failure"], out
+
+
+def test_dies_midway(run):
+    backend = run.backend(workers=4, delay_us=5000)
+    b = Bench(run, backend, "--sizes", "2,4", *SHORT)
+    until(lambda: backend.stats()["requests"] > 100, 20, "the first run")
+    backend.kill()
+    code, report, out = b.end()
+    assert (code, report["verdict"]["answer"], report["verdict"]["size"]) == (1, "failed", None), out
+    assert "The backend died in run" in report["failure"] and "Connection refused" in report["failure"], out
+
+
+def blocks(pid, number):
+    with open(f"/proc/{pid}/status") as f:
+        mask = next(line for line in f if line.startswith("SigBlk:"))
+    return int(mask.split()[1], 16) >> (number - 1) & 1
+
+
+@pytest.mark.parametrize("moment", ["at once", "in a run", "at a level"])
+def test_interrupted(run, moment):
+    """What was measured until then is a whole report; the exit status says that no size was found."""
+    backend = run.backend(workers=2, delay_us=5000)
+    b = Bench(run, backend, "--sizes", "1,2,3,4", "--repeats", "1", *SHORT)
+    if moment == "at once":
+        until(lambda: blocks(b.popen.pid, signal.SIGTERM), 20, "it to heed signals")
+    else:
+        until(lambda: backend.stats()["requests"] > (100 if moment == "in a run" else 300), 20, "that moment")
+    b.popen.send_signal(signal.SIGINT if moment == "in a run" else signal.SIGTERM)
+    code, report, out = b.end(20)
+    assert code == 1 and report["interrupted"], (report["failure"], out)
+    if moment == "at once":
+        assert report["runs"] == [] and report["verdict"]["size"] is None
+    else:
+        assert report["runs"] and all(r["seconds"] > 0 for r in report["runs"])
+        assert [r["cut"] for r in report["runs"][:-1]] == [False] * (len(report["runs"]) - 1)
+    sensible(report)
+    leftover = [n for n in os.listdir("/tmp") if n.startswith("lastack.") and os.stat(f"/tmp/{n}").st_uid == os.getuid()
+                and not os.listdir(f"/tmp/{n}")]
+    assert leftover == []
+
+
+def test_what_is_asked(run, tmp_path):
+    """Methods, fields and bodies arrive; short clients and more than one backend too."""
+    backend = [run.backend(workers=4, delay_us=2000), run.backend(workers=4, delay_us=2000)]
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 5000)
+    code, report, out = bench(run, ",".join(b.text for b in backend), "--sizes", "2,4", "--repeats", 1, "--clients", 16,
+                              "--keepalive", 0, "--method", "POST", "--body", body, *SHORT)
+    assert report["failure"] is None and all(r["failed"] == 0 and r["done"] > 20 for r in report["runs"]), out
+    for b in backend:
+        stats = b.stats()
+        assert stats["request_body_bytes"] >= 5000 * (stats["requests"] - 8) and stats["requests"] > 50
+        assert stats["open_max"] <= 4
+    assert {r["size"] for r in report["runs"]} == {2, 4} and all(r["clients"] == 16 for r in report["runs"])
+    requests = tmp_path / "requests"
+    requests.write_text("/a?size=10\nGET /b?size=20\n")
+    code, report, out = bench(run, backend[0], "--sizes", "1,2", "--repeats", 1, "--rate", 200, "--requests-from", requests, *SHORT)
+    assert report["failure"] is None and all(r["failed"] == 0 and r["rate"] == 200 for r in report["runs"]), out
+
+
+def test_usage():
+    for words, text in ((("-u", "127.0.0.1:1", "--rate", "5", "--clients", "5"), "give one of the two"), ((), "--upstream is needed"),
+                        (("-u", "127.0.0.1:1", "--protocol", "fastcgi"), "--script"), (("--sizes", "0"), "no such value"),
+                        (("-u", "127.0.0.1:1", "--compare", "/nowhere"), "No such file")):
+        code, out = proxy.lastack("bench", *words)
+        assert code == 2 and text in out, (words, out)
+    code, out = proxy.lastack("bench", "--help")
+    assert code == 0 and "--slo" in out
+
+
+def test_php(run):
+    """php-fpm with four children: its own word bounds the sizes, and the pool leaves one child to others."""
+    fpm = run.own(servers.PhpFpm(run.directory, children=4))
+    until(lambda: len(fpm.children()) == 4, 20, "its children")
+    root = run.folder("www")
+    with open(f"{root}/index.php", "w") as f:
+        f.write("<?php usleep(10000); echo 'ok';")
+    code, report, out = bench(run, fpm, "--protocol", "fastcgi", "--script", f"{root}/index.php", "--status-path", "/fpm-status",
+                              "--repeats", scale(1, 3), *(() if FULL else ("--clients", 12, *SHORT)))
+    assert report["backends"][0]["limit"] == 4 and report["backends"][0]["limit_name"] == "pm.max_children"
+    assert max(r["size"] for r in report["runs"]) == 4 and all(r["failed"] == 0 for r in report["runs"]), out
+    assert all(r["cpu_s"]["backend"] > 0 for r in report["runs"] if r["stage"] == "sweep"), "all its children are found"
+    sensible(report)
+    if report["verdict"]["answer"] == "size":
+        assert report["verdict"]["size"] <= 4, out
+    assert not FULL or report["verdict"]["answer"] == "size", out
+
+
+def test_memcached(run):
+    server = memcached.start(run)[0]
+    code, report, out = bench(run, server, "--protocol", "memcached", "--sizes", "1,2", "--repeats", 1, "--keys", 500, *SHORT)
+    assert report["backends"][0]["limit"] == 4000 and report["backends"][0]["limit_name"] == "maxconns"
+    assert all(r["failed"] == 0 and r["done"] > 100 for r in report["runs"]), out
+    assert server.stat("curr_items") == 500 and server.stat("get_misses") == 0
+
+
+# ---- the full figures: LASTACK_FULL=1 ----
+
+full = pytest.mark.skipif(not FULL, reason="minutes each: LASTACK_FULL=1")
+
+
+def truth(workers, delay_us, contention_us):
+    """The smallest size within 3 % of the best throughput."""
+    def speed(n):
+        busy = min(n, workers) if workers else n
+        return busy / (delay_us + contention_us * busy * (busy - 1))
+    best = max(speed(n) for n in range(1, 129))
+    return next(n for n in range(1, 129) if speed(n) >= 0.97 * best)
+
+
+@full
+@pytest.mark.parametrize("workers,delay_us,contention_us,largest", [
+    (4, 20000, 0, 16), (8, 10000, 0, 32), (12, 20000, 0, 64), (25, 30000, 0, 128), (0, 20000, 200, 64), (32, 20000, 60, 64)])
+def test_known_truth(run, workers, delay_us, contention_us, largest):
+    """Ten benches: at least nine name a size within 15 % of the true one."""
+    best = truth(workers, delay_us, contention_us)
+    found = []
+    for _ in range(10):
+        backend = run.own(run.backend(workers=workers, delay_us=delay_us, contention_us=contention_us))
+        code, report, out = bench(run, backend, "--max", largest, "--seconds", 1, "--warmup", 0.3)
+        found.append(report["verdict"]["bare"] if report["verdict"]["answer"] == "size" else report["verdict"]["reason"])
+        backend.close()
+    good = [size for size in found if isinstance(size, int) and abs(size - best) <= max(1, 0.15 * best)]
+    assert len(good) >= 9, (best, found)
+
+
+@full
+def test_nginx(run):
+    """Fast, and on this host: small pools do."""
+    nginx = run.own(servers.Nginx(run.directory, 'location / { return 200 "hello"; }'))
+    code, report, out = bench(run, nginx, "--max", 64)
+    assert all(r["failed"] == 0 for r in report["runs"]), out
+    assert (report["verdict"]["answer"], code) in (("size", 0), ("cannot_tell", 1)), out
+    assert code == 1 or report["verdict"]["bare"] <= 32, out
