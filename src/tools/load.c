@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define FAILURE_PAUSE_MS 2
+#define HOLD_AT_ONCE     8 /* so that what is held are idle clients and not the traces of a burst */
 
 void la_load_defaults(struct la_load_conf *c)
 {
@@ -28,7 +29,7 @@ void la_load_defaults(struct la_load_conf *c)
                                .path = "/",
                                .host = "load.test",
                                .speed = 1,
-                               .memcached = {.keys = 1000, .value_bytes = 100},
+                               .memcached = {.keys = 1000, .gets = 1, .value_bytes = 100},
                                .timeout_ms = 30000};
 }
 
@@ -65,18 +66,20 @@ static bool take_request(struct load_thread *t, uint64_t *seq)
     return true;
 }
 
-static void begin(struct client *c, struct load_start s)
+/* False: no more are to start. */
+static bool begin(struct client *c, struct load_start s)
 {
     struct load_thread *t = c->t;
     const struct la_load_conf *k = &t->load->conf;
     if (t->stopping || !take_request(t, &c->seq))
-        return;
+        return false;
     if (k->ask && k->order == LA_LOAD_CYCLE)
         s.ask = (size_t)(c->seq % k->asks);
     else if (k->ask && k->order == LA_LOAD_RANDOM)
         s.ask = (size_t)(la_random(&t->random) % k->asks);
     t->active++;
     client_begin(c, s);
+    return true;
 }
 
 void load_begin(struct client *c)
@@ -94,8 +97,8 @@ static void serve_backlog(struct load_thread *t)
         uint64_t now = la_clock_ns();
         t->backlog_at = (t->backlog_at + 1) % LOAD_BACKLOG;
         t->backlog_n--;
-        la_hist_record(&t->r.late_us, now > s.at_ns ? (now - s.at_ns) / 1000 : 0);
-        begin(c, s);
+        if (begin(c, s))
+            la_hist_record(&t->r.late_us, now > s.at_ns ? (now - s.at_ns) / 1000 : 0);
     }
 }
 
@@ -114,6 +117,11 @@ void load_client_free(struct client *c)
             serve_backlog(t);
         return;
     }
+    if (k->hold) {
+        if (t->held < t->clients)
+            load_begin(&t->client[t->held++]);
+        return;
+    }
     uint64_t gap = k->gap_min_ms;
     if (k->gap_max_ms > k->gap_min_ms)
         gap += la_random(&t->random) % (k->gap_max_ms - k->gap_min_ms + 1);
@@ -125,9 +133,11 @@ void load_client_free(struct client *c)
         load_begin(c);
 }
 
-void load_catch_up(struct load_thread *t, uint64_t now_ns)
+/* What is intended by now and before the end waits for a client. */
+static void gather_due(struct load_thread *t, uint64_t now_ns)
 {
-    while (t->next_ns <= now_ns && !t->stopping) {
+    uint64_t until = la_min64(now_ns, t->load->end_ns);
+    while (t->next_ns <= until && !t->stopping) {
         if (t->backlog_n == LOAD_BACKLOG)
             LOAD_ADD(t, shed, 1);
         else
@@ -135,6 +145,11 @@ void load_catch_up(struct load_thread *t, uint64_t now_ns)
         load_schedule_take(&t->schedule);
         t->next_ns = load_schedule_next(&t->schedule).at_ns;
     }
+}
+
+void load_catch_up(struct load_thread *t, uint64_t now_ns)
+{
+    gather_due(t, now_ns);
     serve_backlog(t);
 }
 
@@ -151,7 +166,7 @@ static void on_tick(struct la_io *io, int events)
     struct load_thread *t = la_container(io, struct load_thread, tick);
     if (!t->stopping)
         load_catch_up(t, la_clock_ns());
-    if (t->stopping)
+    if (t->stopping || t->next_ns > t->load->end_ns)
         la_io_want(io, 0);
     else
         arm_tick(t);
@@ -172,6 +187,8 @@ static void on_deadline(struct la_timer *timer)
         t->in_grace = true;
         la_timer_stop(&t->warmup);
         la_timer_set(&t->deadline, t->load->conf.grace_ms);
+        if (t->backlog)
+            gather_due(t, la_clock_ns());
         stop_starting(t);
         return;
     }
@@ -199,6 +216,10 @@ static void start_clients(struct load_thread *t)
         struct client *c = &t->client[i];
         if (t->backlog)
             la_list_push_back(&t->free, &c->free_node);
+        else if (k->hold && i >= HOLD_AT_ONCE)
+            break;
+        else if (k->hold)
+            load_begin(&t->client[t->held++]);
         else if (k->ramp_ms || k->gap_max_ms)
             la_timer_set(&c->pace, la_random(&t->random) % (k->ramp_ms + k->gap_max_ms + 1));
         else
@@ -332,7 +353,7 @@ static const char *check(const struct la_load_conf *c)
         return "no target";
     if (c->clients == 0)
         return "at least one client is needed";
-    if (c->requests == 0 && c->duration_ms == 0)
+    if (c->requests == 0 && c->duration_ms == 0 && !c->hold)
         return "a bound is needed: requests or duration";
     if (c->gap_max_ms && c->gap_max_ms < c->gap_min_ms)
         return "the largest gap is smaller than the smallest";
@@ -341,7 +362,11 @@ static const char *check(const struct la_load_conf *c)
             return "source and target are of different families";
     if (c->protocol == LA_LOAD_HTTP)
         return check_http(c);
-    return c->ask ? "a list of requests is for HTTP" : c->memcached.keys == 0 ? "at least one key is needed" : NULL;
+    if (c->ask)
+        return "a list of requests is for HTTP";
+    if (c->memcached.gets == 0 || c->memcached.gets > c->memcached.keys)
+        return "a get needs one key or more, and no more than there are";
+    return load_memcached_fits(c) ? NULL : "a get of so many keys is too long";
 }
 
 static void settle(struct la_load *l)
@@ -386,6 +411,7 @@ struct la_load *la_load_new(const struct la_load_conf *conf, const char **why)
 bool la_load_start(struct la_load *l)
 {
     l->from_ns = la_clock_ns() + l->conf.warmup_ms * 1000000;
+    l->end_ns = l->conf.duration_ms ? l->from_ns + l->conf.duration_ms * 1000000 : UINT64_MAX;
     atomic_store(&l->running, l->threads);
     for (unsigned i = 0; i < l->threads; i++) {
         int e = pthread_create(&l->thread[i].thread, NULL, thread_main, &l->thread[i]);

@@ -76,9 +76,11 @@ struct la_load_conf {
     struct {
         double set_percent;   /* the others are gets */
         uint64_t keys;        /* default 1000 */
+        uint64_t gets;        /* keys of one get, consecutive ones; default 1 */
         uint64_t value_bytes; /* default 100 */
         bool fill;            /* begins with a set of each key */
     } memcached;
+    bool hold;      /* each client asks once, a few at a time, and stays connected until la_load_stop */
     bool overtaken; /* find out by how many later ones a request was overtaken (threads: 1) */
     struct {
         double in_head, in_body, waiting, in_response; /* percent of the requests whose client leaves there */
@@ -108,6 +110,7 @@ struct la_load_result {
     struct la_load_counts n;
     _Atomic uint64_t status[600];
     struct la_hist latency_us, connect_us, late_us; /* late_us: actual minus intended start, open loop */
+    struct la_hist life_us; /* of a connection: from connect to the answer to its last request */
     _Atomic uint32_t heat[LA_LOAD_SLICES][LA_LOAD_LEVELS]; /* answers by time of their end and latency */
     uint64_t heat_slice_ns; /* of duration_ms; 250 ms when there is none */
     uint64_t elapsed_ns;    /* since the warm-up's end, to now or to the last answer */

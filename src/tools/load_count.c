@@ -52,6 +52,8 @@ void load_count_answer(struct client *c, uint64_t now_ns, bool mixed)
     const struct la_load *l = t->load;
     uint64_t us = now_ns > c->start_ns ? (now_ns - c->start_ns) / 1000 : 0;
     la_hist_record(&t->r.latency_us, us);
+    if (c->last)
+        la_hist_record(&t->r.life_us, (now_ns - c->connect_ns) / 1000);
     LOAD_ADD(t, done, 1);
     count_status(t, c->status);
     if (mixed)
@@ -79,6 +81,7 @@ void load_counts_reset(struct load_thread *t)
     la_hist_reset(&t->r.latency_us);
     la_hist_reset(&t->r.connect_us);
     la_hist_reset(&t->r.late_us);
+    la_hist_reset(&t->r.life_us);
     t->r.first_failure[0] = 0;
 }
 
@@ -97,6 +100,7 @@ static void add_thread(struct la_load_result *out, const struct la_load_result *
     la_hist_add(&out->latency_us, &r->latency_us);
     la_hist_add(&out->connect_us, &r->connect_us);
     la_hist_add(&out->late_us, &r->late_us);
+    la_hist_add(&out->life_us, &r->life_us);
 }
 
 void la_load_read(const struct la_load *l, struct la_load_result *out)

@@ -2,7 +2,7 @@
  *
  * Owns: the bytes of a command and the answer's state in struct client. Never reads or writes a socket. A key is
  * "load:BYTES:N", and the value stored under it is the pattern of a token made of N, so that any run knows what
- * another one stored. Good path: "get" is answered by one value and END, or END alone (a miss); "set" by STORED.
+ * another one stored. Good path: "get" is answered by values, at most one for each key, and END; "set" by STORED.
  * Failures: an error line is a whole answer with a bad status; a value of another key, length or pattern is mixed;
  * anything else is malformed. One thread, its loop's. */
 #include "tools/load_private.h"
@@ -11,32 +11,62 @@
 #include <stdlib.h>
 
 #define LINE 256 /* of an answer; a longer one is malformed */
+#define KEY  "load:%llu:%llu"
+
+static void key_token(struct client *c, uint64_t key)
+{
+    la_wire_token(c->token, (key + 1) * 0x9e3779b97f4a7c15u);
+}
+
+bool load_memcached_fits(const struct la_load_conf *c)
+{
+    int key = snprintf(NULL, 0, " " KEY, (unsigned long long)c->memcached.value_bytes, (unsigned long long)c->memcached.keys);
+    return c->memcached.gets < LOAD_OUT && c->memcached.gets * (uint64_t)key + 8 < LOAD_OUT;
+}
+
+static void make_get(struct client *c, unsigned long long bytes)
+{
+    char *out = c->t->out;
+    const struct la_load_conf *k = &c->t->load->conf;
+    size_t n = 3;
+    memcpy(out, "get", 3);
+    for (uint64_t i = 0; i < k->memcached.gets; i++)
+        n += (size_t)snprintf(out + n, LOAD_OUT - n, " " KEY, bytes, (unsigned long long)(c->memcached.first + i));
+    memcpy(out + n, "\r\n", 2);
+    c->head_n = c->out_n = n + 2;
+    c->body_end = true;
+}
+
+static void make_set(struct client *c, unsigned long long bytes)
+{
+    char *out = c->t->out;
+    key_token(c, c->memcached.first);
+    c->head_n = c->out_n = (size_t)snprintf(out, LOAD_OUT, "set " KEY " 0 0 %llu\r\n", bytes,
+                                            (unsigned long long)c->memcached.first, bytes);
+    c->body_left = bytes;
+    c->body_end = bytes < LOAD_OUT / 2;
+    if (!c->body_end)
+        return;
+    la_wire_fill(out + c->out_n, bytes, c->token, 0);
+    memcpy(out + c->out_n + bytes, "\r\n", 2);
+    c->out_n += bytes + 2;
+    c->body_left = 0;
+}
 
 static void make(struct client *c)
 {
     struct load_thread *t = c->t;
     const struct la_load_conf *k = &t->load->conf;
     bool fill = k->memcached.fill && c->seq < k->memcached.keys;
-    unsigned long long key = fill ? c->seq : la_random(&t->random) % k->memcached.keys;
-    c->memcached.key = key;
+    c->memcached.first = fill ? c->seq : la_random(&t->random) % (k->memcached.keys - k->memcached.gets + 1);
     c->memcached.set = fill || (double)(la_random(&t->random) % 1000000) < k->memcached.set_percent * 10000;
+    c->memcached.hits = 0;
     c->last = !c->keep_alive || (k->keepalive_requests && c->served + 1 >= k->keepalive_requests);
-    la_wire_token(c->token, (key + 1) * 0x9e3779b97f4a7c15u);
-    unsigned long long bytes = k->memcached.value_bytes;
     c->out = t->out;
-    c->out_n = (size_t)(c->memcached.set
-                            ? snprintf(t->out, LOAD_OUT, "set load:%llu:%llu 0 0 %llu\r\n", bytes, key, bytes)
-                            : snprintf(t->out, LOAD_OUT, "get load:%llu:%llu\r\n", bytes, key));
-    c->head_n = c->out_n;
-    c->body_left = c->memcached.set ? bytes : 0;
-    c->body_end = !c->memcached.set;
-    if (c->memcached.set && bytes < LOAD_OUT / 2) {
-        la_wire_fill(t->out + c->out_n, bytes, c->token, 0);
-        memcpy(t->out + c->out_n + bytes, "\r\n", 2);
-        c->out_n += bytes + 2;
-        c->body_left = 0;
-        c->body_end = true;
-    }
+    if (c->memcached.set)
+        make_set(c, k->memcached.value_bytes);
+    else
+        make_get(c, k->memcached.value_bytes);
 }
 
 static void refill(struct client *c)
@@ -74,22 +104,34 @@ static bool begins(struct la_slice line, const char *word)
     return line.n >= n && memcmp(line.p, word, n) == 0 && (line.n == n || line.p[n] == ' ');
 }
 
-/* The head of a value: it must be the one that was asked for. */
+/* The head of a value: it must be one that was asked for. */
 static enum load_took take_value_line(struct client *c, struct la_slice line)
 {
-    unsigned long long bytes = c->t->load->conf.memcached.value_bytes;
+    const struct la_load_conf *k = &c->t->load->conf;
+    unsigned long long bytes = k->memcached.value_bytes;
     char want[LINE];
-    int n = snprintf(want, sizeof(want), "VALUE load:%llu:%llu 0 %llu", bytes, (unsigned long long)c->memcached.key,
-                     bytes);
-    if (c->memcached.set || c->has_head)
+    uint64_t key = UINT64_MAX;
+    size_t before = (size_t)snprintf(want, sizeof(want), "VALUE load:%llu:", bytes);
+    size_t after = (size_t)snprintf(want + before, sizeof(want) - before, " 0 %llu", bytes);
+    if (c->memcached.set)
         return malformed(c, line);
-    if (!la_slice_eq(line, la_slice(want, (size_t)n))) { /* its length is not to be relied on: nothing more is read */
-        load_note_failure(c, "mixed: asked for %s, got %.*s", want, (int)la_min64(line.n, 60), line.p);
+    if (line.n > before + after && memcmp(line.p, want, before) == 0 &&
+        memcmp(line.p + line.n - after, want + before, after) == 0 &&
+        !la_wire_number(la_slice(line.p + before, line.n - before - after), &key))
+        key = UINT64_MAX;
+    if (key - c->memcached.first >= k->memcached.gets || c->memcached.hits == k->memcached.gets) {
+        /* its length is not to be relied on: nothing more is read */
+        load_note_failure(c, "mixed: asked for %llu keys from " KEY " on, got %.*s", (unsigned long long)k->memcached.gets,
+                          bytes, (unsigned long long)c->memcached.first, (int)la_min64(line.n, 60), line.p);
         c->bad_body = true;
         c->unusable = true;
         return whole(c, 200, false);
     }
+    c->memcached.key = key;
+    c->memcached.hits++;
+    key_token(c, key);
     c->has_head = true;
+    c->got = 0;
     return TOOK_MORE;
 }
 
@@ -99,8 +141,8 @@ static enum load_took take_line(struct client *c, struct la_slice line, bool ext
     if (begins(line, "VALUE"))
         return take_value_line(c, line);
     if (begins(line, c->memcached.set ? "STORED" : "END")) {
-        if (!c->memcached.set && !c->has_head)
-            LOAD_ADD(c->t, misses, 1);
+        if (!c->memcached.set)
+            LOAD_ADD(c->t, misses, c->t->load->conf.memcached.gets - c->memcached.hits);
         return whole(c, 200, extra);
     }
     bool server = begins(line, "SERVER_ERROR");

@@ -82,7 +82,7 @@ struct client {
         } http;
         struct {
             bool set;
-            uint64_t key;
+            uint64_t first, key, hits; /* asked from first on; of the value that is being read; values so far */
         } memcached;
     };
 };
@@ -125,6 +125,7 @@ struct load_thread {
     unsigned clients, active; /* active: those that are busy */
     bool stopping, in_grace;
     uint64_t random, next_source;
+    unsigned held; /* conf.hold: clients that were begun */
     int tick_fd;
     struct la_io tick;
     struct load_schedule schedule;
@@ -148,7 +149,7 @@ struct la_load {
     bool leaves, paced, many_writes; /* some leave early; rates are bounded; a request may need more than one */
     _Atomic uint64_t started, warm; /* warm: how many of them before the warm-up's end; UINT64_MAX: it is not over */
     _Atomic unsigned running;
-    uint64_t salt, from_ns; /* from_ns: the warm-up's end */
+    uint64_t salt, from_ns, end_ns; /* from_ns: the warm-up's end; end_ns: nothing is intended after it */
     uint64_t heat_slice_ns;
     _Atomic uint64_t to_ns, stop_ns; /* stop_ns: from then on nothing new; 0: not yet */
 };
@@ -164,6 +165,9 @@ void client_abandon(struct client *c);                    /* the grace is over *
 /* load_request.c */
 void load_http_make(struct client *c);
 void load_http_refill(struct client *c);
+
+/* load_memcached.c */
+bool load_memcached_fits(const struct la_load_conf *c); /* its longest get into LOAD_OUT */
 
 /* load_count.c */
 void load_count_answer(struct client *c, uint64_t now_ns, bool mixed);

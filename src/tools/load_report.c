@@ -12,6 +12,21 @@ uint64_t la_load_failures(const struct la_load_result *r)
            r->n.unfinished + r->n.shed + r->n.status_4xx + r->n.status_5xx;
 }
 
+/* Within the bucket the values are taken to lie evenly. */
+static double quantile_us(const struct la_hist *h, double q)
+{
+    uint64_t rank = (uint64_t)(q * (double)h->count), seen = 0;
+    for (size_t i = 0; i < LA_HIST_BUCKETS; i++) {
+        uint64_t n = la_stat_get(&h->bucket[i]);
+        if (seen + n > rank) {
+            double low = (double)la_hist_bucket_low_us(i), wide = (double)la_hist_bucket_low_us(i + 1) - low;
+            return low + wide * ((double)(rank - seen) + 0.5) / (double)n;
+        }
+        seen += n;
+    }
+    return (double)la_hist_max_us(h);
+}
+
 static void put_hist(struct la_json *j, const char *key, const struct la_hist *h)
 {
     static const struct {
@@ -22,7 +37,7 @@ static void put_hist(struct la_json *j, const char *key, const struct la_hist *h
     la_json_int(j, "count", (int64_t)h->count);
     la_json_num(j, "mean", h->count ? (double)h->sum_us / (double)h->count : 0);
     for (size_t i = 0; i < la_count(quantile); i++)
-        la_json_int(j, quantile[i].name, (int64_t)la_hist_quantile_us(h, quantile[i].q));
+        la_json_num(j, quantile[i].name, quantile_us(h, quantile[i].q));
     la_json_int(j, "max", (int64_t)la_hist_max_us(h));
     la_json_close(j, '}');
 }
@@ -52,6 +67,7 @@ void la_load_json(const struct la_load_result *r, struct la_text *out)
     put_hist(&j, "latency_us", &r->latency_us);
     put_hist(&j, "connect_us", &r->connect_us);
     put_hist(&j, "late_us", &r->late_us);
+    put_hist(&j, "life_us", &r->life_us);
     la_json_str(&j, "first_failure", r->first_failure);
     la_json_close(&j, '}');
 }

@@ -8,15 +8,12 @@ a hop costs that does nothing."""
 import contextlib
 import json
 import os
-import socket
 import subprocess
 
 import measure
 from harness import memcached as mc
-from harness.netns import PREFIX, Host
 from harness.process import Process
 from harness.proxy import BIN, free_port
-from harness.wait import until
 from proxies import fill, pinned, program
 
 KEYS, SIZE, LARGE = 1000, 100, 1_000_000
@@ -51,7 +48,7 @@ class Direct:
     name = "direct"
 
     def __init__(self, server):
-        self.port, self.servers = server.port, [server]
+        self.port, self.servers, self.log = server.port, [server], server.log
 
     def pids(self):
         return []
@@ -79,18 +76,18 @@ class Floor(Front):
         super().__init__(work, cpus, [server], "floor", [program("bench_floor"), port, server.port, answer, "kept", "ask=get key:0000"], port)
 
 
-def load_words(bench, target, **options):
-    words = [program("bench_memc"), "--port", target.port, "--size", SIZE]
-    for key, value in options.items():
-        words += [f"--{key}", int(value)]
-    return pinned(bench.load.cpus, words)
+def options_of(**options):
+    """A page is a connection and 20 gets over it, one after the other; kept: the connection stays."""
+    page = {} if options.get("kept") else dict(keepalive=100, keepalive_requests=20, close_first=True)
+    return dict(memcached=True, keys=KEYS, value_bytes=SIZE, **page) | options
 
 
 def load(bench, target, **options):
-    done = subprocess.run(load_words(bench, target, **options), capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        raise RuntimeError(f"{target.name}: {options}: {done.stderr}")
-    return json.loads(done.stdout)
+    found = bench.load.run(target, **options_of(**options))
+    if found["misses"]:
+        raise RuntimeError(f"{target.name}: {options}: {found['misses']} misses")
+    return {"gets": found["done"], **{f"get_{q}_us": found["latency_us"][q] for q in ("p50", "p99")},
+            **{f"page_{q}_us": found["life_us"][q] for q in ("p50", "p99")}}
 
 
 @contextlib.contextmanager
@@ -107,10 +104,7 @@ def site(bench, pool=1, one_cpu=False):
             targets.append(own(lastack(work, cpus, many(), bench.binary["before"], pool, "before")))
         targets += [own(twemproxy(work, cpus, many(), pool)), Direct(own(Server(work, bench.load.cpus)))]
         for t in targets:
-            with mc.Client(t.port) as c:
-                for n in range(KEYS):
-                    if c.set(b"key:%04d" % n, b"x" * SIZE) != b"STORED\r\n":
-                        raise RuntimeError(f"{t.name}: key {n} could not be stored")
+            bench.load.run(t, **options_of(kept=True, clients=1, requests=KEYS), fill=True)
         if one_cpu:
             targets.append(own(Floor(work, cpus, targets[-1].servers[0])))
         yield targets
@@ -154,6 +148,11 @@ def memcached_short(bench):
     found = measure_gets(bench, row, 16)
     add(bench, row, found, ("cpu", "us per get", "cpu_us"), ("cpu with servers", "us per get", "all_us"),
         ("get p50", "us", "get_p50_us"), ("get p99", "us", "get_p99_us"), ("page p50", "us", "page_p50_us"), ("page p99", "us", "page_p99_us"))
+    with site(bench) as targets:  # and one user alone: what a page waits for
+        alone = {t.name: [] for t in targets}
+        for t in bench.rounds(targets, bench.options.rounds):
+            alone[t.name].append(load(bench, t, clients=1, ms=bench.ms))
+    add(bench, row, alone, ("page p50, one client", "us", "page_p50_us"))
 
 
 def memcached_alone(bench):
@@ -168,61 +167,6 @@ def memcached_alone(bench):
                 bench.table.add(row, metric, "us", name, runs)
 
 
-@contextlib.contextmanager
-def far_site(bench):
-    """Three servers a millisecond away (each way), and lastack where the scripts are; its port, a server's."""
-    def link(a, device, b, other):
-        subprocess.run(["ip", "link", "add", device, "netns", a.name, "type", "veth", "peer", "name", other, "netns", b.name], check=True)
-    with contextlib.ExitStack() as stack:
-        def own(thing):
-            stack.callback(thing.close)
-            return thing
-        near, wire, far = (own(Host(f"{PREFIX}m{letter}")) for letter in "nwf")
-        link(near, "w0", wire, "w1"), link(far, "w0", wire, "w2")
-        near.add_address("w0", "10.77.9.1/24"), far.add_address("w0", "10.77.9.2/24")
-        for host, device in ((near, "w0"), (far, "w0"), (wire, "w1"), (wire, "w2")):
-            host.link(device, True)
-        words = [program("peer_wire"), "--a", "w1", "--b", "w2", "--delay-ms", 1]
-        own(Process(wire.command(pinned(bench.cpus[:1], words)), bench.work, "wire"))
-        servers = [own(Far(far, bench)) for _ in range(SERVERS)]
-        port = free_port()
-        conf = fill("lastack-memcached.yaml", os.path.join(bench.work, "far.yaml"), PORT=port, ADMIN=free_port(), POOL=1,
-                    SERVERS=", ".join(f'"10.77.9.2:{s.port}"' for s in servers))
-        own(Process(near.command(pinned(bench.cpus[:1], [bench.binary["lastack"] or BIN, "run", conf])), bench.work, "lastack-far"))
-        with near.inside():
-            for host, p in [("10.77.9.2", s.port) for s in servers] + [("127.0.0.1", port)]:
-                until(lambda: socket.create_connection((host, p), 5).close() is None, 20, f"{host}:{p}")
-            with socket.create_connection(("127.0.0.1", port)) as a, socket.create_connection(("10.77.9.2", servers[0].port)) as b:
-                for s in (a, b):
-                    s.sendall(b"".join(b"set key:%04d 0 0 %d\r\n%b\r\n" % (n, SIZE, b"x" * SIZE) for n in range(KEYS)))
-                    left = KEYS * len(b"STORED\r\n")
-                    while left:
-                        left -= len(s.recv(65536))
-        yield near, port, servers[0].port
-
-
-class Far(Process):
-    def __init__(self, host, bench):
-        self.port = free_port()
-        words = [mc.binary("memcached", "memcached"), "-u", "nobody", "-l", "10.77.9.2", "-p", self.port, "-U", 0, "-t", 1]
-        super().__init__(host.command(pinned(bench.load.cpus, words)), bench.work, f"memcached-far-{self.port}")
-
-
-def memcached_far(bench):
-    """memcached: one user's pages, three servers 2 ms away: direct a page opens a connection to each"""
-    with far_site(bench) as (near, port, server):
-        runs = {"lastack": [], "direct": []}
-        for name in bench.rounds(list(runs), bench.options.pairs):
-            options = ["--port", port] if name == "lastack" else ["--host", "10.77.9.2", "--port", server, "--connects", SERVERS]
-            words = pinned(bench.load.cpus, [program("bench_memc"), "--clients", 1, "--ms", 4 * bench.ms, "--size", SIZE, *options])
-            done = subprocess.run(near.command([str(w) for w in words]), capture_output=True, text=True, timeout=60)
-            if done.returncode:
-                raise RuntimeError(f"{name}: {done.stderr}")
-            runs[name].append(json.loads(done.stdout)["page_p50_us"])
-        for name, values in runs.items():
-            bench.table.add("memcached far", "page p50", "us", name, values)
-
-
 def memcached_kept(bench):
     """memcached: clients that stay connected, one get after the other"""
     row = "memcached kept"
@@ -235,7 +179,7 @@ def memcached_many(bench):
     with site(bench) as targets:
         found = {t.name: [] for t in targets}
         for t in bench.rounds(targets, bench.options.pairs):
-            found[t.name].append(load(bench, t, clients=1, kept=1, keys=KEYS, ms=bench.ms))
+            found[t.name].append(load(bench, t, clients=1, kept=1, gets=KEYS, ms=bench.ms))
     add(bench, "memcached many", found, ("1,000 keys p50", "us", "get_p50_us"), ("1,000 keys p99", "us", "get_p99_us"))
 
 
@@ -246,11 +190,12 @@ def memcached_large(bench):
         found = {t.name: ([], []) for t in targets}
         for t in bench.rounds(targets, bench.options.rounds):
             found[t.name][0].append(load(bench, t, clients=4, kept=1, ms=bench.ms)["get_p99_us"])
-            mover = subprocess.Popen(load_words(bench, t, clients=1, kept=1, large=LARGE, ms=bench.ms + 600), stdout=subprocess.PIPE)
+            large = options_of(clients=1, kept=1, keys=1, value_bytes=LARGE, set_percent=50, ms=bench.ms + 600)
+            mover = subprocess.Popen(bench.load.words(t, **large), stdout=subprocess.PIPE)
             try:
                 load(bench, t, clients=1, kept=1, ms=100)  # both are up
                 found[t.name][1].append(load(bench, t, clients=4, kept=1, ms=bench.ms)["get_p99_us"])
-                moved = json.loads(mover.communicate(timeout=30)[0])["gets"]
+                moved = json.loads(mover.communicate(timeout=30)[0])["done"]
             finally:
                 mover.kill()
                 mover.wait(20)
@@ -262,4 +207,4 @@ def memcached_large(bench):
         bench.table.add(row, "with / without", "", name, [a / b for a, b in zip(during, without)])
 
 
-ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_alone, memcached_far, memcached_many, memcached_large)}
+ROWS = {f.__name__: f for f in (memcached_short, memcached_kept, memcached_alone, memcached_many, memcached_large)}

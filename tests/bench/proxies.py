@@ -180,19 +180,26 @@ def version(name, binary):
 
 
 class Load:
-    """bench_client. run() waits for its result and insists that every request was answered well."""
+    """The project's load generator, with requests that carry no token: what it does not verify costs nothing. kept: clients
+    keep their connection; ms: the time of a run. run() waits for its result and insists that every request was answered
+    well."""
 
     def __init__(self, cpus):
         self.cpus = cpus
 
-    def words(self, proxy, **options):
-        words = [program("bench_client"), "--port", proxy.port]
+    def words(self, target, kept=False, ms=0, hold=False, **options):
+        words = [program("peer_loadgen"), "--target", f"127.0.0.1:{target.port}", "--no-token", "--fail", "--timeout-ms", 20000,
+                 "--header", "User-Agent: bench/1", "--header", "Accept: */*", "--host", "bench.test"]
+        options = {"path": "/index.html?a=1", "keepalive": 100 if kept or hold else 0, **options}
+        if ms:
+            options["duration-ms"] = ms
         for key, value in options.items():
-            words += [f"--{key}", value if isinstance(value, str) else int(value)]
-        return pinned(self.cpus, words)
+            words += [f"--{key.replace('_', '-')}", *([] if value is True else [value if isinstance(value, str) else int(value)])]
+        return pinned(self.cpus, words + ["--hold"] * bool(hold))
 
-    def run(self, proxy, **options):
-        done = subprocess.run(self.words(proxy, **options), capture_output=True, text=True, timeout=900)
+    def run(self, target, **options):
+        done = subprocess.run(self.words(target, **options), capture_output=True, text=True, timeout=900)
         if done.returncode or not done.stdout:
-            raise RuntimeError(f"{proxy.name}: load {options}: {done.stdout}{done.stderr}\n{proxy.log()[-2000:]}")
-        return json.loads(done.stdout)
+            raise RuntimeError(f"{target.name}: load {options}: {done.stdout}{done.stderr}\n{target.log()[-2000:]}")
+        found = json.loads(done.stdout)
+        return {**found, **{f"{q}_us": found["latency_us"][q] for q in ("p50", "p90", "p99", "max")}}

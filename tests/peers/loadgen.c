@@ -4,7 +4,7 @@
  *
  * SIGINT or SIGTERM ends the load early; what was measured is still printed. Exit 0; with --fail 1 when there
  * was any failure; 2 for usage. */
-#include "tools/load.h"
+#include "tools/bench_requests.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -35,6 +35,10 @@ static const struct option options[] = {
     {"warmup-ms", 1, NULL, 'W'},      {"memcached", 0, NULL, 'M'},
     {"set-percent", 1, NULL, '6'},    {"keys", 1, NULL, '7'},
     {"value-bytes", 1, NULL, '8'},    {"fill", 0, NULL, '9'},
+    {"gets", 1, NULL, 'e'},           {"hold", 0, NULL, 'D'},
+    {"ask", 1, NULL, 'a'},            {"replay", 1, NULL, 'y'},
+    {"unsafe", 0, NULL, 'U'},         {"random", 0, NULL, 'i'},
+    {"timed", 0, NULL, 'I'},          {"speed", 1, NULL, 's'},
     {"help", 0, NULL, '?'},           {NULL, 0, NULL, 0}};
 
 static const char help[] =
@@ -49,12 +53,16 @@ static const char help[] =
     "  --leave-in-head P --leave-in-body P --leave-waiting P --leave-in-response P (percent)   "
     "--leave-by-reset P of those\n"
     "  --warmup-ms N (0)   --memcached --set-percent P (0) --keys N (1000) --value-bytes N (100) --fill\n"
+    "  --gets N keys of one get (1)   --hold: each client asks once and stays until SIGTERM\n"
+    "  --ask FILE of requests | --replay ACCESS-LOG [--unsafe]   --random | --timed [--speed N] (in order)\n"
     "  --overtaken   --fail: exit 1 when anything failed\n";
 
 struct settings {
     struct la_load_conf conf;
     struct la_text headers;
-    bool fail;
+    struct bench_requests requests;
+    const char *ask, *replay;
+    bool fail, unsafe;
 };
 
 static bool address(struct la_addr *out, const char *text, size_t n, bool port)
@@ -89,6 +97,10 @@ static bool flag(struct settings *s, int option)
     case 'O': return s->conf.overtaken = true;
     case 'F': return s->fail = true;
     case 'M': s->conf.protocol = LA_LOAD_MEMCACHED; return true;
+    case 'D': return s->conf.hold = true;
+    case 'U': return s->unsafe = true;
+    case 'i': s->conf.order = LA_LOAD_RANDOM; return true;
+    case 'I': s->conf.order = LA_LOAD_TIMED; return true;
     case '9': return s->conf.memcached.fill = true;
     default: return false;
     }
@@ -104,6 +116,8 @@ static bool text_option(struct settings *s, int option, const char *text, bool *
     case 'm': c->method = text; return true;
     case 'p': c->path = text; return true;
     case 'H': c->host = text; return true;
+    case 'a': s->ask = text; return true;
+    case 'y': s->replay = text; return true;
     case 'h': la_text_addf(&s->headers, "%s\r\n", text); return true;
     default: return false;
     }
@@ -137,6 +151,8 @@ static bool number_option(struct settings *s, int option, const char *text)
     case '6': c->memcached.set_percent = v; break;
     case '7': c->memcached.keys = n; break;
     case '8': c->memcached.value_bytes = n; break;
+    case 'e': c->memcached.gets = n; break;
+    case 's': c->speed = v; break;
     case '1': c->leave.in_head = v; break;
     case '2': c->leave.in_body = v; break;
     case '3': c->leave.waiting = v; break;
@@ -145,6 +161,34 @@ static bool number_option(struct settings *s, int option, const char *text)
     default: return false;
     }
     return true;
+}
+
+/* The list of requests, if a file has it. */
+static bool read_requests(struct settings *s)
+{
+    struct la_text why = {0};
+    bool good = s->ask      ? bench_requests_read(&s->requests, s->ask, &why)
+                : s->replay ? bench_requests_replay(&s->requests, s->replay, s->unsafe, &why)
+                            : true;
+    if (!good)
+        fprintf(stderr, "peer_loadgen: %s\n", why.p);
+    la_text_fini(&why);
+    s->conf.ask = s->requests.ask;
+    s->conf.asks = s->requests.asks;
+    return good;
+}
+
+/* Says once that all clients are held. */
+static void say_held(const struct settings *s, const struct la_load *l, struct la_load_result *r, bool *said)
+{
+    if (!s->conf.hold || *said)
+        return;
+    la_load_read(l, r);
+    if (r->n.done < s->conf.clients)
+        return;
+    puts("holding");
+    fflush(stdout);
+    *said = true;
 }
 
 static int run(struct settings *s)
@@ -165,8 +209,10 @@ static int run(struct settings *s)
         la_load_free(l);
         return 1;
     }
-    bool stopped = false;
+    bool stopped = false, said = false;
+    struct la_load_result *r = la_xcalloc(1, sizeof(*r));
     while (la_load_running(l)) {
+        say_held(s, l, r, &said);
         struct timespec tick = {.tv_nsec = 10000000};
         if (sigtimedwait(&set, NULL, &tick) > 0 && !stopped) {
             la_load_stop(l);
@@ -174,7 +220,6 @@ static int run(struct settings *s)
         }
     }
     la_load_wait(l);
-    struct la_load_result *r = la_xcalloc(1, sizeof(*r));
     la_load_read(l, r);
     la_load_free(l);
     struct la_text json = {0};
@@ -212,7 +257,8 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &most);
     }
     s.conf.headers = s.headers.p;
-    int code = run(&s);
+    int code = read_requests(&s) ? run(&s) : 2;
     la_text_fini(&s.headers);
+    bench_requests_fini(&s.requests);
     return code;
 }
