@@ -62,7 +62,7 @@ const char bench_page_head[] =
     "@media print { body { background: #fff; font-size: 11px; -webkit-print-color-adjust: exact; print-color-adjust: exact; } main { padding: 8px 0; gap: 10px; max-width: none; grid-template-columns: 1fr 1fr; }\n"
     "  header { padding: 0 0 6px; } section { border-radius: 0; padding: 8px; } section:not(.long), tr, h2 { break-inside: avoid; } h2, caption { break-after: avoid; }\n"
     "  table { font-size: 9px; } th, td { padding: 1px 4px; } .scroll { overflow: visible; } svg, .wide svg { min-width: 0; } button, select, .screen { display: none; } h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 13px; }\n"
-    "  .reason { font-size: 13px; } figcaption, .key, caption { font-size: 10px; } .tiles { margin: 4px 0 0; } .tiles dd { font-size: 14px; } .tiles dt { font-size: 10px; } .tiles + h2 { margin-top: 6px; }\n"
+    "  .reason { font-size: 13px; } figcaption, .key, caption { font-size: 10px; } .tiles { margin: 4px 0 0; grid-template-columns: repeat(auto-fit, minmax(84px, 1fr)); } .tiles dd { font-size: 14px; } .tiles dt { font-size: 10px; } .tiles + h2 { margin-top: 6px; }\n"
     "  pre { font-size: 10px; margin: 2px 0; padding: 4px 8px; } .notes li { padding: 0 0 2px 22px; } .notes li::before { top: 0; } .key { margin: 2px 0; } }\n"
     "</style>\n"
     "</head>\n"
