@@ -148,6 +148,9 @@ struct la_conf_upstream {
     size_t sources;
     struct {
         unsigned max, tunnels;
+        bool advise;
+        unsigned *range; /* auto: smallest, largest */
+        size_t ranges;   /* 0: pool.max stays; else 2 */
         uint64_t idle_reuse_ms, idle_close_ms; /* LA_AUTO or a duration */
         uint64_t max_requests, max_age_ms;     /* 0 = no limit */
         uint64_t goodbye_ms, abort_wait_ms, drain_max_bytes;
@@ -203,6 +206,11 @@ struct la_conf_upstream {
     struct la_conf_fastcgi fastcgi;
     struct la_conf_pos pos;
 };
+/* The most connections that a server may come to have. */
+static inline unsigned la_conf_pool_most(const struct la_conf_upstream *u)
+{
+    return u->pool.ranges == 2 ? u->pool.range[1] : u->pool.max;
+}
 
 struct la_conf_route {
     char *host; /* lower case: exact, "*.x", or "*" */

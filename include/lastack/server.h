@@ -5,6 +5,7 @@
 #ifndef LASTACK_SERVER_H
 #define LASTACK_SERVER_H
 
+#include "lastack/advice.h"
 #include "lastack/conf.h"
 #include "lastack/err.h"
 #include "lastack/hist.h"
@@ -129,6 +130,7 @@ struct la_pool_stats {
     _Atomic uint64_t takeovers, dial_failures;
     _Atomic uint64_t handshake[LA_HANDSHAKE_END_COUNT];
     _Atomic uint64_t code[600]; /* requests by the status the client got */
+    _Atomic uint64_t timed, timed_backend_us, timed_queue_us; /* for advice: answered requests and what they took */
     _Atomic int64_t state[LA_PAIR_SLOTS][LA_CONN_STATE_COUNT];
 };
 
@@ -185,6 +187,7 @@ struct la_server {
     struct la_reuse_clock clock;
     struct la_health health;
     struct la_app_status app;
+    struct la_advice advice; /* main thread; zeroed while nobody wants it */
     _Atomic int starving;         /* connections that wait to be accepted while others hold the application's workers */
     _Atomic uint64_t starved_ns;  /* when that was last seen; 0: never */
     struct la_ledger *ledger; /* NULL for Unix sockets */

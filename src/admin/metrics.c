@@ -382,6 +382,49 @@ static void pool_max(struct page *p, const struct la_conf_upstream *conf, const 
     gauge(p, LABELS(SERVER_LABELS(s)), la_gauge_get(&s->max));
 }
 
+static bool advises(const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    return (conf->pool.advise || conf->pool.ranges) && s->advice.size;
+}
+
+static void advised(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    if (advises(conf, s))
+        gauge(p, LABELS(SERVER_LABELS(s)), s->advice.size);
+}
+
+#define ADVICE(name, value)                                                                               \
+    static void name(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)      \
+    {                                                                                                     \
+        if (advises(conf, s))                                                                             \
+            number(p, LABELS(SERVER_LABELS(s)), value);                                                   \
+    }
+ADVICE(advice_rate, s->advice.per_second)
+ADVICE(advice_at_work, s->advice.at_work)
+ADVICE(advice_waiting, s->advice.waiting)
+ADVICE(advice_backend, s->advice.backend_us / 1e6)
+ADVICE(advice_alone, s->advice.alone_us / 1e6)
+ADVICE(advice_queue, s->advice.queue_us / 1e6)
+
+/* pool.advise and pool.auto: nothing without them. */
+static void advice(struct page *p)
+{
+    family(p, "lastack_pool_advised", "gauge", "What pool.max should be, by pool.advise; with its evidence beside it.");
+    each_server(p, advised);
+    family(p, "lastack_pool_requests_per_second", "gauge", "Of the span that the advice is made from.");
+    each_server(p, advice_rate);
+    family(p, "lastack_pool_at_work", "gauge", "Connections at work on average: requests per second times time at the server.");
+    each_server(p, advice_at_work);
+    family(p, "lastack_pool_waiting_in_server", "gauge", "Of them, those that only wait in the server.");
+    each_server(p, advice_waiting);
+    family(p, "lastack_pool_backend_seconds", "gauge", "Mean time at the server.");
+    each_server(p, advice_backend);
+    family(p, "lastack_pool_backend_alone_seconds", "gauge", "The same when nothing waits in it, as far as it was seen.");
+    each_server(p, advice_alone);
+    family(p, "lastack_pool_queue_seconds", "gauge", "Mean wait for a connection.");
+    each_server(p, advice_queue);
+}
+
 static void idle_reuse(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
 {
     const char *why;
@@ -482,6 +525,7 @@ static void servers(struct page *p)
     each_server(p, places);
     family(p, "lastack_pool_max", "gauge", "pool.max in force.");
     each_server(p, pool_max);
+    advice(p);
     family(p, "lastack_idle_reuse_seconds", "gauge", "How long a connection may idle and still take a request, as of now.");
     each_server(p, idle_reuse);
     family(p, "lastack_server_up", "gauge", "1 when the server takes requests, 0 when its failures or its checks put it out.");

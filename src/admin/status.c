@@ -186,6 +186,27 @@ static void closes(struct view *v, const struct la_server *s)
     la_json_close(&v->j, ']');
 }
 
+/* Only with pool.advise or pool.auto. */
+static void advice(struct view *v, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    const struct la_advice *a = &s->advice;
+    if (!conf->pool.advise && conf->pool.ranges == 0)
+        return;
+    la_json_open(&v->j, "advice", '{');
+    la_json_str(&v->j, "why", la_advice_why_name(a->why));
+    if (a->size)
+        la_json_int(&v->j, "max", a->size);
+    la_json_num(&v->j, "requests_per_second", a->per_second);
+    la_json_num(&v->j, "at_work", a->at_work);
+    la_json_num(&v->j, "at_work_peak", a->peak);
+    la_json_num(&v->j, "waiting_in_server", a->waiting);
+    la_json_num(&v->j, "backend_ms", a->backend_us / 1000);
+    la_json_num(&v->j, "backend_alone_ms", a->alone_us / 1000);
+    la_json_num(&v->j, "queue_ms", a->queue_us / 1000);
+    la_json_bool(&v->j, "auto", conf->pool.ranges > 0);
+    la_json_close(&v->j, '}');
+}
+
 static void server(struct view *v, const struct la_upstream_plan *plan, unsigned k)
 {
     const struct la_server *s = plan->server[k];
@@ -211,6 +232,7 @@ static void server(struct view *v, const struct la_upstream_plan *plan, unsigned
     la_json_int(&v->j, "tunnels", la_gauge_get(&s->tunnels));
     la_json_int(&v->j, "tunnels_max", la_gauge_get(&s->tunnels_max));
     la_json_close(&v->j, '}');
+    advice(v, plan->conf, s);
     la_json_open(&v->j, "connections", '{');
     for (int i = 0; i < LA_CONN_STATE_COUNT; i++)
         la_json_int(&v->j, la_conn_state_name((enum la_conn_state)i), state_count(s, (enum la_conn_state)i));

@@ -99,13 +99,13 @@ static void check_sources(struct la_conf *c, struct la_report *r, const struct l
             la_report_add(r, false, all[i].pos, all[i].path, "source %s overlaps with %s", b->text, a->text);
     }
     for (int k = 0; k < 2; k++)
-        if (ports[k] && ports[k] < u->pool.max &&
+        if (ports[k] && ports[k] < la_conf_pool_most(u) &&
             (server_of(u, k ? AF_INET6 : AF_INET) || server_of(u, AF_UNSPEC)))
             la_conf_complain(c, r, true, la_path(c, "upstreams.%s.pool.max", u->name),
                              "%u connections to a server need as many ports, but its %s sources have %llu "
                              "together: add sources or "
                              "widen their ranges",
-                             u->pool.max, family_name(k ? AF_INET6 : AF_INET), (unsigned long long)ports[k]);
+                             la_conf_pool_most(u), family_name(k ? AF_INET6 : AF_INET), (unsigned long long)ports[k]);
     check_families(c, r, u);
 }
 
@@ -121,6 +121,25 @@ static void check_servers(struct la_conf *c, struct la_report *r, const struct l
     if (u->servers && drained == u->servers)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.servers", u->name),
                          "every server drains: no request will be served");
+}
+
+/* pool.advise and pool.auto. */
+static void check_sizing(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
+{
+    const char *base = la_path(c, "upstreams.%s.pool", u->name), *range = la_path(c, "%s.auto", base);
+    if (u->protocol == LA_PROTO_MEMCACHED && (u->pool.advise || u->pool.ranges))
+        la_conf_complain(c, r, false, u->pool.ranges ? range : la_path(c, "%s.advise", base),
+                         "is for http and fastcgi: a memcached connection carries many commands at once");
+    for (size_t i = 0; i < u->pool.ranges; i++)
+        if (u->pool.range[i] == 0) /* wrong in itself */
+            return;
+    if (u->pool.ranges && u->pool.ranges != 2)
+        la_conf_complain(c, r, false, range, "must be two sizes, the smallest and the largest, such as [4, 200]");
+    else if (u->pool.ranges && u->pool.range[0] > u->pool.range[1])
+        la_conf_complain(c, r, false, range, "the smallest size (%u) is more than the largest (%u)", u->pool.range[0], u->pool.range[1]);
+    else if (u->pool.ranges && (u->pool.max < u->pool.range[0] || u->pool.max > u->pool.range[1]))
+        la_conf_complain(c, r, false, range, "pool.max (%u) is where it starts and must lie within %u to %u", u->pool.max,
+                         u->pool.range[0], u->pool.range[1]);
 }
 
 static void check_pool(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
@@ -290,6 +309,7 @@ void la_conf_check_upstreams(struct la_conf *c, struct la_report *report)
         check_servers(c, report, u);
         check_sources(c, report, u);
         check_pool(c, report, u);
+        check_sizing(c, report, u);
         check_times(c, report, u);
         check_buffers(c, report, u);
         check_headers(c, report, u);

@@ -66,7 +66,7 @@ static void schema_number(struct la_json *j, const struct la_key *key, const cha
 static void schema_list(struct la_json *j, const struct la_key *key, const char *shape)
 {
     struct la_arena a = {0};
-    bool single = key->item->keys == NULL || key->item->keys->brief;
+    bool single = key->item->keys ? key->item->keys->brief != NULL : key->item->type != LA_T_INT;
     if (single)
         la_json_open(j, "anyOf", '[');
     if (single)
@@ -166,7 +166,6 @@ static void schema_type(struct la_json *j, const struct la_key *key, const char 
     case LA_T_HEADERS: schema_headers(j); break;
     case LA_T_SET: schema_set(j, key, shape); break;
     case LA_T_INCLUDE: schema_strings(j); break;
-    case LA_T_LATER: break;
     }
 }
 

@@ -106,7 +106,6 @@ static const char *wanted(struct la_reader *r, const struct la_key *key)
     case LA_T_HEADERS: return "a mapping from field names to values, such as { X-Site: a }";
     case LA_T_SET: return la_arena_printf(a, "a list of %s", names_text(r, key->names));
     case LA_T_INCLUDE: return "a file pattern such as conf.d/*.yaml";
-    case LA_T_LATER: break;
     }
     return "left out";
 }
@@ -516,7 +515,6 @@ static void read_value(struct la_reader *r, const struct la_key *key, struct la_
     case LA_T_HEADERS: read_headers(r, key, node, base, pos); break;
     case LA_T_SET: read_set(r, key, node, base, pos); break;
     case LA_T_INCLUDE: r->include = node; break;
-    case LA_T_LATER: wrong(r, pos, "not supported by this version"); break;
     default: read_scalar(r, key, node, base, pos);
     }
 }

@@ -17,10 +17,6 @@
     .offset = offsetof(type, field), .size = sizeof *((type *)0)->field, .count = offsetof(type, number)
 /* NOLINTEND(bugprone-macro-parentheses) */
 #define KEYS(array) .key = (array), .keys = la_count(array)
-#define LATER(key_name, text)                                                                                \
-    {                                                                                                        \
-        .name = (key_name), .type = LA_T_LATER, .doc = (text)                                                \
-    }
 
 static const char *const protocols[] = {"http", "fastcgi", "memcached", NULL};
 static const char *const distributions[] = {"modula", "ketama", "ketama_unweighted", "jump", NULL};
@@ -181,6 +177,7 @@ static const struct la_key source_item = {
     .type = LA_T_OBJECT, .size = sizeof(struct la_conf_source), .keys = &source_object};
 
 #define U(field) FIELD(struct la_conf_upstream, field)
+static const struct la_key pool_range_item = {.type = LA_T_INT, .size = sizeof(unsigned), .low = 1, .high = 65535};
 static const struct la_key pool_keys[] = {
     {"max", LA_T_INT, LA_K_DERIVED, U(pool.max), .low = 1, .high = 65535, .def = "64",
      .doc = "connections per server, all workers together; default: http 64, fastcgi 4, memcached the number "
@@ -204,8 +201,10 @@ static const struct la_key pool_keys[] = {
      .doc = "when the client left: wait this long for the response head to keep the connection"},
     {"drain_max", LA_T_SIZE, U(pool.drain_max_bytes), .high = 64 << 20, .def = "64KiB",
      .doc = "read off this much of a response nobody wants, to keep the connection; 0 = never"},
-    LATER("advise", "pool sizing by measuring, told in the log"),
-    LATER("auto", "pool sizing by measuring, applied"),
+    {"advise", LA_T_BOOL, U(pool.advise), .def = "false",
+     .doc = "watch what requests take and publish what max should be, in metrics and status; changes nothing"},
+    {"auto", LA_T_LIST, ARRAY(struct la_conf_upstream, pool.range, pool.ranges), .item = &pool_range_item, .example = "[4, 200]",
+     .doc = "let max follow what the server bears, one at a time, within these two; max is where it starts"},
 };
 static const struct la_object pool_object = {"pool", KEYS(pool_keys), .pos = -1};
 
@@ -551,8 +550,6 @@ static const struct la_later {
     const char *shape, *value;
 } la_schema_later[] = {
     {"upstreams.*.pool.max", "auto"},
-    {"upstreams.*.pool.advise", NULL},
-    {"upstreams.*.pool.auto", NULL},
 };
 
 bool la_schema_is_later(const char *shape, const char *value)

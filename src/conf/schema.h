@@ -23,7 +23,6 @@ enum la_type {
     LA_T_HEADERS, /* name -> value: la_conf_header */
     LA_T_SET,     /* a list of names[0]: stores whether it is there */
     LA_T_INCLUDE, /* file patterns; kept by the loader */
-    LA_T_LATER,   /* known, not supported by this version (see schema.c) */
 };
 
 enum {

@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #define LATE_MS 10
+#define TIMED_MOST_NS 60000000000ull
 
 static const char *const state_names[LA_X_STATES] = {
 #define X(id, name) [LA_X_##id] = name,
@@ -99,6 +100,17 @@ void la_exchange_free(struct la_exchange *x)
         p->on_idle(p);
 }
 
+/* Tunnels, streams and long polls hold a connection and say nothing of how fast the server is. */
+static void count_server(struct la_exchange *x, struct la_pool_stats *s, unsigned code)
+{
+    la_stat_add(&s->code[code], 1);
+    if (x->backend_ns == 0 || x->error || code == 101 || x->backend_ns > TIMED_MOST_NS)
+        return;
+    la_stat_add(&s->timed, 1);
+    la_stat_add(&s->timed_backend_us, x->backend_ns / 1000);
+    la_stat_add(&s->timed_queue_us, x->queue_ns / 1000);
+}
+
 /* Once. What it says of the request lies in the client's buffer, which may go after this. */
 void la_exchange_log(struct la_exchange *x)
 {
@@ -119,7 +131,7 @@ void la_exchange_log(struct la_exchange *x)
             la_hist_record(&s->phase[LA_PHASE_BACKEND], x->backend_ns / 1000);
         }
         if (x->server)
-            la_stat_add(&x->server->stats[x->proxy->worker].code[code], 1);
+            count_server(x, &x->server->stats[x->proxy->worker], code);
         else
             la_stat_add(&s->code[code], 1);
         if (x->error)

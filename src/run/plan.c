@@ -186,8 +186,11 @@ static void add_server(struct process *p, struct la_upstream_plan *plan, const s
         make_ledger(s, u);
         make_identity(s, u, c, tls);
     }
-    atomic_store(&s->max, (int)u->pool.max);
-    atomic_store(&s->tunnels_max, (int)u->pool.tunnels);
+    unsigned max = u->pool.max, now = (unsigned)atomic_load(&s->max);
+    if (u->pool.ranges && now) /* found before: kept as far as it is allowed */
+        max = now < u->pool.range[0] ? u->pool.range[0] : now > u->pool.range[1] ? u->pool.range[1] : now;
+    atomic_store(&s->max, (int)max);
+    atomic_store(&s->tunnels_max, (int)(u->pool.tunnels < max ? u->pool.tunnels : max));
     unsigned n = plan->servers++;
     plan->server = la_xrealloc(plan->server, plan->servers * sizeof(struct la_server *));
     plan->server_conf = la_xrealloc((void *)(uintptr_t)plan->server_conf, plan->servers * sizeof(struct la_conf_server *));

@@ -115,7 +115,7 @@ static void set_limits(struct process *p, const struct la_conf *c)
     getrlimit(RLIMIT_NOFILE, &r);
     uint64_t others = 64 + 8 * p->workers;
     for (size_t i = 0; i < c->upstreams; i++)
-        others += c->upstream[i].servers * (uint64_t)c->upstream[i].pool.max;
+        others += c->upstream[i].servers * (uint64_t)la_conf_pool_most(&c->upstream[i]);
     uint64_t max = r.rlim_cur > 2 * others ? r.rlim_cur - others : r.rlim_cur / 2;
     if (c->limits.clients != LA_AUTO)
         max = c->limits.clients;
@@ -278,6 +278,7 @@ static void on_tick(struct la_timer *t)
         return;
     }
     la_sampler_tick(p->sampler, &p->state);
+    la_sizes_tick(p);
     if (++p->ticks % RECONCILE_TICKS == 0)
         reconcile(p);
     la_timer_set(t, TICK_MS);

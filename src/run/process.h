@@ -84,6 +84,8 @@ struct process {
     bool draining;
 };
 
+/* sizes.c: once a second */
+void la_sizes_tick(struct process *p);
 /* listener.c */
 /* Opens what conf asks for and is not open; false: nothing was changed, *why (owned by the caller) says which key. */
 bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why);

@@ -56,9 +56,9 @@ static void check_ports(struct doctor *d, const struct la_conf_upstream *u)
     }
     if (worst == NULL)
         return;
-    enum doctor_level level = u->pool.max > least ? DOCTOR_BAD : u->pool.max * 10ull > least * 8 ? DOCTOR_WARN : DOCTOR_OK;
+    enum doctor_level level = la_conf_pool_most(u) > least ? DOCTOR_BAD : la_conf_pool_most(u) * 10ull > least * 8 ? DOCTOR_WARN : DOCTOR_OK;
     doctor_say(d, level, "ports",
-               "upstream %s: pool.max %u connections to each server, %llu local ports for %s from %zu source%s%s", u->name, u->pool.max,
+               "upstream %s: pool.max %u connections to each server, %llu local ports for %s from %zu source%s%s", u->name, la_conf_pool_most(u),
                (unsigned long long)least, worst->text, u->sources ? u->sources : 1, u->sources > 1 ? "s" : "",
                level == DOCTOR_BAD    ? ": the pool can never fill; requests will wait for ports"
                : level == DOCTOR_WARN ? ": a restart of the backend, or another process, can use up what is left"
@@ -110,7 +110,7 @@ static void check_descriptors(struct doctor *d, const struct la_conf *c, unsigne
 {
     uint64_t servers = 0, listeners = 0;
     for (size_t i = 0; i < c->upstreams; i++)
-        servers += (uint64_t)c->upstream[i].pool.max * c->upstream[i].servers;
+        servers += (uint64_t)la_conf_pool_most(&c->upstream[i]) * c->upstream[i].servers;
     for (size_t i = 0; i < c->listens; i++)
         listeners += la_addr_family(&c->listen[i].address) == AF_UNIX ? 1 : workers;
     uint64_t own = servers + listeners + workers * 4ull + SPARE_DESCRIPTORS;

@@ -34,7 +34,7 @@ static void probe(const struct la_conf_upstream *u, const struct la_conf_server 
                "far)\n",
                u->name, s->text, (long long)status.total, status.is_static ? " (static)" : "", (long long)status.active,
                (long long)status.listen_queue, (long long)status.max_listen_queue);
-        if (la_fpm_judge(&status, (int)u->pool.max, 0, text, sizeof text))
+        if (la_fpm_judge(&status, (int)la_conf_pool_most(u), 0, text, sizeof text))
             la_conf_finding_add(out, true, &s->pos, "upstreams.%s.pool.max: server %s: %s", u->name, s->text, text);
     }
 }

@@ -204,9 +204,18 @@ static const struct {
     {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, try: [$url], params: { A: $reqest_uri } }\n"),
      "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
      "f:6:54: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
-    {APP(SERVERS "    pool: { max: auto, advise: true }\n"),
+    {APP(SERVERS "    pool: { max: auto, advise: x, auto: [4, y] }\n"),
      "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"
-     "f:5:24: upstreams.app.pool.advise: not supported by this version"},
+     "f:5:32: upstreams.app.pool.advise: \"x\" is not true or false\n"
+     "f:5:45: upstreams.app.pool.auto[1]: \"y\" is not a whole number, must be from 1 to 65535"},
+    {APP(SERVERS "    pool: { auto: [4] }\n"),
+     "f:5:13: upstreams.app.pool.auto: must be two sizes, the smallest and the largest, such as [4, 200]"},
+    {APP(SERVERS "    pool: { max: 8, auto: [9, 4] }\n"),
+     "f:5:21: upstreams.app.pool.auto: the smallest size (9) is more than the largest (4)"},
+    {APP(SERVERS "    pool: { max: 3, auto: [4, 200] }\n"),
+     "f:5:21: upstreams.app.pool.auto: pool.max (3) is where it starts and must lie within 4 to 200"},
+    {APP(SERVERS "    pool: { auto: [4, 60] }\n"),
+     "f:5:13: upstreams.app.pool.auto: pool.max (64) is where it starts and must lie within 4 to 60"},
 
     /* TLS and the PROXY protocol */
     {LISTEN("  - { address: \":80\", upstream: app, tls: { certificates: [] } }\n"),
