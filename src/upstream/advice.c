@@ -27,6 +27,7 @@
 #define WAIT_LITTLE     0.05  /* of those at work, waiting in the backend: as good as none */
 #define WAIT_MUCH       0.2
 #define SHRINK_TRY      0.1   /* of the pool, before a shrink must have shown in the backend's time */
+#define SLOWER          1.01
 
 const char *la_advice_why_name(enum la_advice_why w)
 {
@@ -145,7 +146,7 @@ int la_advice_step(struct la_advice *a, unsigned max, unsigned low, unsigned hig
     if (waits_much(a)) {
         if (shrinks_in_vain(a, max) || max <= low)
             return 0;
-        if (a->shrunk_from == 0) {
+        if (a->shrunk_from == 0 || a->backend_us > a->shrunk_us * SLOWER) { /* still getting slower: that is not the shrinking's doing */
             a->shrunk_from = max;
             a->shrunk_us = a->backend_us;
         }
