@@ -68,26 +68,27 @@ static double ms(const struct row *w, double q)
 static void cpu(double s, double seconds)
 {
     if (s < 0)
-        printf("      -");
+        printf("     -");
     else
-        printf("  %4.0f%%", s / seconds * 100);
+        printf(" %4.0f%%", s / seconds * 100);
 }
 
 static void print_row(const struct row *w, const char *label)
 {
     double n = w->runs;
-    printf("  %9s  %9.0f  %8.2f %8.2f %8.2f  %8.2f %8.2f %8.2f %8.2f  %6.1f", label, w->throughput / n, ms(w, 0.5), ms(w, 0.9),
-           ms(w, 0.99), w->part[BENCH_QUEUE] / n / 1000, w->part[BENCH_CONNECT] / n / 1000, w->part[BENCH_BACKEND] / n / 1000,
-           w->part[BENCH_PROXY] / n / 1000, w->busy / n);
+    printf("  %8s %8.0f  %7.2f %7.2f %7.2f ", label, w->throughput / n, ms(w, 0.5), ms(w, 0.99), ms(w, 1));
+    for (int i = 0; i < BENCH_PARTS; i++)
+        printf(" %7.2f", w->part[i] / n / 1000);
+    printf("  %5.1f", w->busy / n);
     cpu(w->proxy_cpu_s, w->seconds);
     cpu(w->backend_cpu_s, w->seconds);
-    printf("  %6llu\n", (unsigned long long)w->failed);
+    printf(" %6llu\n", (unsigned long long)w->failed);
 }
 
 static void head(const char *first)
 {
-    printf("\n  %9s  %9s  %26s  %35s  %6s  %12s\n", "", "", "latency, ms", "mean time, ms", "", "CPU");
-    printf("  %9s  %9s  %8s %8s %8s  %8s %8s %8s %8s  %6s  %5s  %5s  %6s\n", first, "per s", "p50", "p90", "p99", "queue", "connect",
+    printf("\n  %8s %8s  %23s  %31s  %5s %11s\n", "", "", "latency, ms", "mean time, ms", "", "CPU");
+    printf("  %8s %8s  %7s %7s %7s  %7s %7s %7s %7s  %5s %5s %5s %6s\n", first, "per s", "p50", "p99", "max", "queue", "connect",
            "backend", "proxy", "busy", "proxy", "backd", "failed");
 }
 
@@ -162,6 +163,8 @@ void bench_view_table(const struct bench_report *r)
         errors(r);
     }
     printf("\n");
+    if (r->interrupted && r->runs)
+        printf("  Interrupted; from what was measured until then:\n");
     if (r->failure[0])
         printf("  %s\n", r->failure);
     else

@@ -57,8 +57,12 @@ def sensible(report):
 def test_workers_and_drift(run):
     """Eight workers are found by their number; when they slow down meanwhile, no size is named."""
     backend = run.backend(workers=8, delay_us=12000, delay_jitter_us=4000)
-    code, report, out = bench(run, backend, "--sizes", "4,7,8,9,12", "--repeats", 2, *SHORT)
+    html, hdr = os.path.join(run.folder("forms"), "b.html"), os.path.join(run.folder("forms"), "b.hgrm")
+    code, report, out = bench(run, backend, "--sizes", "4,7,8,9,12", "--repeats", 2, "--html", html, "--hdr", hdr, *SHORT)
     sensible(report)
+    assert sorted(os.listdir(run.folder("forms"))) == sorted(["b.html", *(f"b-{size}.hgrm" for size in (4, 7, 8, 9, 12))])
+    with open(html) as f:
+        assert '"verdict"' in f.read()
     assert [r["stage"] for r in report["runs"][:10]] == ["sweep"] * 10
     drift = report["runs"][10]
     assert (drift["stage"], drift["size"]) == ("drift", report["runs"][0]["size"])
