@@ -7,14 +7,13 @@
  *
  * The law is linear in (1, n - 1, n (n - 1)) after turning it over: n / X; a few weighted least squares. The line is
  * searched: a grid over its knee, then steps that halve. What can fail: too few sizes, or a curve that misses its
- * points by more than MISFIT_GOOD: good is false. */
+ * points by more than BENCH_MISFIT_GOOD: good is false. */
 #include "tools/bench_model.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define POINTS_LEAST 4     /* three parameters, and one to contradict them */
-#define MISFIT_GOOD  0.07  /* twice the 3 % that the verdict asks about, rounded up: a curve that is further off says nothing */
 #define HUBER        1.5   /* deviations over so many standard deviations lose weight */
 #define ROUNDS       4     /* of weighting anew */
 #define SCALE_LEAST  0.005 /* below half a percent nothing is an outlier */
@@ -163,7 +162,7 @@ struct bench_usl bench_usl_fit(const struct bench_point *p, size_t points)
     }
     quality(x, fit, weight, n, 3, &u.misfit, &u.r2);
     u.peak = u.kappa > 0 && u.sigma < 1 ? sqrt((1 - u.sigma) / u.kappa) : 0;
-    u.good = u.misfit <= MISFIT_GOOD;
+    u.good = u.misfit <= BENCH_MISFIT_GOOD;
     return u;
 }
 
@@ -272,10 +271,7 @@ struct bench_knee bench_knee_fit(const struct bench_point *p, size_t points)
     for (size_t i = 0; i < d.n; i++)
         d.weight[i] = 1;
     for (int round = 0; round < ROUNDS; round++) {
-        if (round == 0)
-            search(&d, &k);
-        else
-            descend(&d, &k, squares(&d, &k));
+        search(&d, &k); /* anew: a disturbed size bends the first one's knee */
         for (size_t i = 0; i < d.n; i++) {
             fit[i] = bench_knee_at(&k, size[i]);
             off[i] = log(x[i] / fit[i]);
@@ -283,7 +279,7 @@ struct bench_knee bench_knee_fit(const struct bench_point *p, size_t points)
         weigh(off, d.weight, d.n);
     }
     quality(x, fit, d.weight, d.n, 3, &k.misfit, &k.r2);
-    k.good = k.misfit <= MISFIT_GOOD;
+    k.good = k.misfit <= BENCH_MISFIT_GOOD;
     return k;
 }
 

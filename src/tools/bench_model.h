@@ -6,6 +6,7 @@
 
 #define BENCH_POINTS_MOST 256 /* sizes that a fit looks at */
 #define BENCH_NEAR        0.97 /* of the best throughput: near enough */
+#define BENCH_MISFIT_GOOD 0.07 /* twice those 3 %, rounded up: a curve that is further off says nothing */
 
 /* ---- bench_points.c ---- */
 /* What lies between -t and t with this probability, of Student's distribution. */

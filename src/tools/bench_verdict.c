@@ -19,7 +19,7 @@
 #define MATERIAL_BARE 0.10 /* the same when there are no repeats to tell chance from change */
 #define WAVES_MOST    0.04 /* noise that comes and goes slowly; less moves no verdict */
 #define ALIKE         1.2  /* von Neumann's ratio: 2 by chance; of 30 runs, below this once in a hundred times */
-#define NOISE_MOST    0.15 /* repeats that differ more say nothing */
+#define NOISE_MOST    0.10 /* repeats that differ more say nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
 #define SLACK_MOST    (1 - BENCH_NEAR)
 #define FAILED_LITTLE 0.01 /* sizes with more failures are no candidates */
@@ -257,6 +257,32 @@ static bool still_rises(struct judge *j)
     return true;
 }
 
+/* As near to it as chance lets it be. */
+static bool on_curve(const struct judge *j, const struct bench_point *p)
+{
+    double chance = 2 * fmax(0, j->time.noise) / sqrt(p->runs);
+    return p->throughput > 0 && fabs(log(p->throughput / bench_model_at(j->r, p->size))) <= fmax(BENCH_MISFIT_GOOD, chance);
+}
+
+/* Where the curve misses the measured sizes around its answer, they are right: the next one that was seen to be enough. */
+static void mistrust_curve(struct judge *j)
+{
+    struct bench_report *r = j->r;
+    struct bench_verdict *v = &r->verdict;
+    size_t i = 0;
+    while (r->point[i].size < v->bare)
+        i++;
+    if (on_curve(j, &r->point[i]) && (r->point[i].size == v->bare || i == 0 || on_curve(j, &r->point[i - 1])))
+        return;
+    while (i < r->points && r->point[i].throughput < j->target * (1 - j->slack))
+        i++;
+    if (i == r->points || r->point[i].size == v->bare)
+        return;
+    bench_note(r, "the curve says %u, but misses the sizes measured around it; %u is the next that was seen to be enough", v->bare,
+               r->point[i].size);
+    v->bare = v->low = v->high = r->point[i].size;
+}
+
 static bool by_curve(struct judge *j)
 {
     struct bench_verdict *v = &j->r->verdict;
@@ -270,6 +296,7 @@ static bool by_curve(struct judge *j)
                      v->low, v->high);
         return false;
     }
+    mistrust_curve(j);
     for (j->roof = v->bare; j->roof < last_size(j->r) && bench_model_at(j->r, j->roof + 1) >= j->target * (1 - j->slack);)
         j->roof++;
     return true;

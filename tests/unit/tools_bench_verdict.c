@@ -515,6 +515,40 @@ static void test_few(void)
     bench_free(b);
 }
 
+/* 16 itself is slow, for whatever reason. Among so many sizes the curve does not see it; the verdict does. */
+static void test_off_the_curve(void)
+{
+    struct world w = quiet();
+    struct bench *b = bench_new();
+    unsigned sizes[32];
+    for (unsigned i = 0; i < 32; i++)
+        sizes[i] = i + 1;
+    run_all(b, &w, sizes, 32);
+    bench_judge(&b->report);
+    CHECK_EQ(b->report.verdict.size, 16);
+    for (size_t i = 0; i < b->report.runs; i++)
+        if (b->run[i]->size == 16)
+            b->run[i]->throughput *= 0.7;
+    bench_judge(&b->report);
+
+    CHECK_EQ(b->report.verdict.size, 17);
+    CHECK(noted(b, "misses the sizes"));
+    bench_free(b);
+}
+
+/* Each size once: chance is unknown, and the verdict says so. */
+static void test_no_repeats(void)
+{
+    struct world w = quiet();
+    struct bench *b = bench_new();
+    for (unsigned s = 1; s <= 64; s *= 2)
+        add_run(b, &w, BENCH_SWEEP, s);
+    bench_judge(&b->report);
+    CHECK_EQ(b->report.verdict.size, 16);
+    CHECK(b->report.noise < 0 && b->report.point[0].low < 0 && noted(b, "measured twice"));
+    bench_free(b);
+}
+
 static void test_notes(void)
 {
     struct world w = quiet();
@@ -598,6 +632,8 @@ int main(void)
     test_levels();
     test_ends();
     test_few();
+    test_off_the_curve();
+    test_no_repeats();
     test_notes();
     test_noisy();
     trials("workers", make_workers, BENCH_SIZE);
