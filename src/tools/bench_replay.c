@@ -2,8 +2,8 @@
  *
  * Owns nothing but what it adds to the list. Never sends. Reads, line by line: lastack's own JSON log (and others that
  * have "method", "target", "path" or "uri", and "time"), and the common and combined formats of Apache and nginx, with
- * or without a virtual host in front, and whatever follows. A log knows no bodies and no header fields but Host, so none
- * are sent.
+ * or without a virtual host in front, and whatever follows. A log knows no bodies and no header fields but Host, so
+ * none are sent.
  *
  * Good path: each line gives a request and the time when it began; in the end all are sorted by time, counted from the
  * first. A JSON line is written when the response is over, so total_ms is taken off; the common format knows whole
@@ -62,7 +62,8 @@ static uint64_t iso_us(const char *text)
     struct tm tm = {0};
     int at = 0;
     double s = 0;
-    if (!text || sscanf(text, "%d-%d-%dT%d:%d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &s, &at) != 6)
+    if (!text || sscanf(text, "%d-%d-%dT%d:%d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &s,
+                        &at) != 6)
         return UNTIMED;
     tm.tm_year -= 1900;
     tm.tm_mon--;
@@ -90,7 +91,8 @@ static bool json_line(struct replay *f, struct bench_line *at, const char *text)
     double took = la_json_number(la_json_get(v, "total_ms"), 0) * 1000;
     if (us != UNTIMED && took > 0 && took < (double)us)
         us -= (uint64_t)took;
-    bool good = add(f, la_slice_str(method ? method : ""), la_slice_str(target ? target : ""), la_slice_str(host ? host : ""), us);
+    bool good = add(f, la_slice_str(method ? method : ""), la_slice_str(target ? target : ""),
+                    la_slice_str(host ? host : ""), us);
     la_json_free(v);
     return good;
 }
@@ -104,8 +106,8 @@ static uint64_t clf_us(const char *text)
     struct tm tm = {0};
     char month[4] = "", sign = '+';
     int zone = 0;
-    if (sscanf(text, "%2d/%3[A-Za-z]/%4d:%2d:%2d:%2d %c%4d", &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
-               &sign, &zone) != 8)
+    if (sscanf(text, "%2d/%3[A-Za-z]/%4d:%2d:%2d:%2d %c%4d", &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec, &sign, &zone) != 8)
         return UNTIMED;
     const char *m = strstr(months, month);
     if (!m || strlen(month) != 3 || (m - months) % 3 != 0)
@@ -161,7 +163,8 @@ static bool clf_line(struct replay *f, struct bench_line *at, char *text)
         f->r->left_out++;
         return true;
     }
-    return add(f, la_slice(request, (size_t)(space - request)), la_slice(space + 1, (size_t)(last - space - 1)), vhost(text, open), us);
+    return add(f, la_slice(request, (size_t)(space - request)), la_slice(space + 1, (size_t)(last - space - 1)),
+               vhost(text, open), us);
 }
 
 /* ---- all ---- */

@@ -42,8 +42,8 @@ bool bench_requests_bad(const struct bench_line *at, const char *fmt, ...)
     return false;
 }
 
-bool bench_requests_lines(const char *path, struct la_text *why, bool (*line)(void *arg, struct bench_line *at, char *text, size_t n),
-                          void *arg)
+bool bench_requests_lines(const char *path, struct la_text *why,
+                          bool (*line)(void *arg, struct bench_line *at, char *text, size_t n), void *arg)
 {
     bool standard = strcmp(path, "-") == 0;
     FILE *f = standard ? stdin : fopen(path, "re");
@@ -59,7 +59,8 @@ bool bench_requests_lines(const char *path, struct la_text *why, bool (*line)(vo
         at.number++;
         while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
             text[--n] = 0;
-        good = memchr(text, 0, (size_t)n) ? bench_requests_bad(&at, "a NUL byte: not a text file") : line(arg, &at, text, (size_t)n);
+        good = memchr(text, 0, (size_t)n) ? bench_requests_bad(&at, "a NUL byte: not a text file")
+                                          : line(arg, &at, text, (size_t)n);
     }
     if (good && ferror(f)) {
         la_text_addf(why, "%s: %s", path, strerror(errno));
@@ -126,7 +127,9 @@ bool bench_requests_target(struct bench_requests *r, struct la_load_ask *a, stru
     const char *fragment = s.n ? memchr(s.p, '#', s.n) : NULL;
     if (fragment)
         s.n = (size_t)(fragment - s.p);
-    size_t scheme = s.n >= 7 && strncasecmp(s.p, "http://", 7) == 0 ? 7 : s.n >= 8 && strncasecmp(s.p, "https://", 8) == 0 ? 8 : 0;
+    size_t scheme = s.n >= 7 && strncasecmp(s.p, "http://", 7) == 0    ? 7
+                    : s.n >= 8 && strncasecmp(s.p, "https://", 8) == 0 ? 8
+                                                                       : 0;
     if (scheme) {
         s = la_slice(s.p + scheme, s.n - scheme);
         size_t host = 0;
@@ -206,7 +209,8 @@ static bool is_own_business(struct la_slice name)
     return false;
 }
 
-static bool add_field(struct reader *f, struct bench_line *at, struct la_load_ask *a, struct la_slice name, struct la_slice value)
+static bool add_field(struct reader *f, struct bench_line *at, struct la_load_ask *a, struct la_slice name,
+                      struct la_slice value)
 {
     for (size_t i = 0; i < name.n; i++)
         if (!isalnum((unsigned char)name.p[i]) && !strchr("!#$%&'*+-.^_`|~", name.p[i]))
@@ -250,7 +254,8 @@ static bool take_request(struct reader *f, struct bench_line *at, const char *te
     if (!a)
         return true;
     if (!bench_requests_target(f->r, a, target))
-        return bench_requests_bad(at, "not a path or URL: %.*s", (int)la_min64(target.n, 80), target.n ? target.p : "(nothing)");
+        return bench_requests_bad(at, "not a path or URL: %.*s", (int)la_min64(target.n, 80),
+                                  target.n ? target.p : "(nothing)");
     if (!bare)
         a->method = bench_requests_keep(f->r, method);
     return *rest == 0 || set_body(f, at, a, rest + (*rest == '@'));
@@ -280,7 +285,8 @@ static bool set_base64(struct reader *f, struct bench_line *at, struct la_load_a
     return true;
 }
 
-static bool json_fields(struct reader *f, struct bench_line *at, struct la_load_ask *a, const struct la_json_value *headers)
+static bool json_fields(struct reader *f, struct bench_line *at, struct la_load_ask *a,
+                        const struct la_json_value *headers)
 {
     for (const struct la_json_value *h = headers ? headers->child : NULL; h; h = h->next) {
         const struct la_json_value *v = h->kind == LA_JSON_ARRAY ? h->child : h;
@@ -300,7 +306,8 @@ static bool json_request(struct reader *f, struct bench_line *at, const struct l
     struct la_load_ask *a = f->now = bench_requests_add(f->r);
     if (!a)
         return true;
-    const char *target = NULL, *name[] = {"url", "target", "path"}, *method = la_json_string(la_json_get(v, "method"), "GET");
+    const char *target = NULL, *name[] = {"url", "target", "path"},
+               *method = la_json_string(la_json_get(v, "method"), "GET");
     for (size_t i = 0; i < la_count(name) && !target; i++)
         target = la_json_string(la_json_get(v, name[i]), NULL);
     if (!target || !bench_requests_target(f->r, a, la_slice_str(target)))
@@ -311,7 +318,8 @@ static bool json_request(struct reader *f, struct bench_line *at, const struct l
     const struct la_json_value *header = la_json_get(v, "header");
     if (!json_fields(f, at, a, header ? header : la_json_get(v, "headers")))
         return false;
-    const char *body = la_json_string(la_json_get(v, "body"), NULL), *file = la_json_string(la_json_get(v, "body_file"), NULL);
+    const char *body = la_json_string(la_json_get(v, "body"), NULL),
+               *file = la_json_string(la_json_get(v, "body_file"), NULL);
     if (body && !set_base64(f, at, a, body))
         return false;
     return !file || set_body(f, at, a, file);

@@ -31,8 +31,8 @@ struct bench_line {
     struct la_text *why;
 };
 /* Calls line for each line, without its end, until it says false. False: it did, or the file cannot be read. */
-bool bench_requests_lines(const char *path, struct la_text *why, bool (*line)(void *arg, struct bench_line *at, char *text, size_t n),
-                          void *arg);
+bool bench_requests_lines(const char *path, struct la_text *why,
+                          bool (*line)(void *arg, struct bench_line *at, char *text, size_t n), void *arg);
 LA_PRINTF(2, 3) bool bench_requests_bad(const struct bench_line *at, const char *fmt, ...); /* false, and says why */
 char *bench_requests_keep(struct bench_requests *r, struct la_slice s);
 /* The next ask, empty; NULL: there are enough. */

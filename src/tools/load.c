@@ -339,7 +339,8 @@ static const char *check_http(const struct la_load_conf *c)
     for (size_t i = 0; i < c->asks; i++) {
         const struct la_load_ask *a = &c->ask[i];
         if (strlen(a->method) + strlen(a->target) + strlen(a->host ? a->host : c->host) +
-                (a->headers ? strlen(a->headers) : 0) > most)
+                (a->headers ? strlen(a->headers) : 0) >
+            most)
             return "a request of the list is too long";
     }
     if (c->ask && c->order == LA_LOAD_TIMED && c->asks > 1 && c->ask[c->asks - 1].at_us == 0)
@@ -380,6 +381,7 @@ static void settle(struct la_load *l)
     if (c->gap_min_ms > c->gap_max_ms)
         c->gap_max_ms = c->gap_min_ms;
     c->no_token |= c->ask != NULL;
+    load_memcached_settle(l);
     l->leaves = c->leave.in_head + c->leave.in_body + c->leave.waiting + c->leave.in_response > 0;
     l->paced = c->upload_rate || c->download_rate;
     l->many_writes = l->leaves || l->paced || c->body_bytes || c->ask || c->protocol != LA_LOAD_HTTP;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define SKIP_BYTES    (1u << 20) /* of a TCP body that nobody looks at, in one read */
-#define UNIX_AGAIN_MS 1          /* a Unix socket whose queue is full says so at once and nothing tells when it is not */
+#define UNIX_AGAIN_MS 1 /* a Unix socket whose queue is full says so at once and nothing tells when it is not */
 
 static void on_client(struct la_io *io, int events);
 static void client_connect(struct client *c);
@@ -47,10 +47,10 @@ static void request_over(struct client *c)
     load_client_free(c);
 }
 
-#define FAIL(c, count, ...)                                                                                  \
-    do {                                                                                                     \
-        load_note_failure((c), __VA_ARGS__);                                                                 \
-        fail((c), &(c)->t->r.n.count);                                                                       \
+#define FAIL(c, count, ...)                                                                                            \
+    do {                                                                                                               \
+        load_note_failure((c), __VA_ARGS__);                                                                           \
+        fail((c), &(c)->t->r.n.count);                                                                                 \
     } while (0)
 
 static void fail(struct client *c, _Atomic uint64_t *count)

@@ -18,8 +18,8 @@ void load_note_failure(struct client *c, const char *fmt, ...)
     int n = vsnprintf(text, sizeof(c->t->r.first_failure), fmt, ap);
     va_end(ap);
     if (n > 0 && (size_t)n < sizeof(c->t->r.first_failure))
-        snprintf(text + n, sizeof(c->t->r.first_failure) - (size_t)n,
-                 " (token %s, request %llu of its connection)", c->token, (unsigned long long)c->served + 1);
+        snprintf(text + n, sizeof(c->t->r.first_failure) - (size_t)n, " (token %s, request %llu of its connection)",
+                 c->token, (unsigned long long)c->served + 1);
 }
 
 static void count_status(struct load_thread *t, int status)

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LINE 256 /* of an answer; a longer one is malformed */
-#define KEY  "load:%llu:%llu"
+#define LINE 256      /* of an answer; a longer one is malformed */
+#define KEY  "%s%llu" /* la_load.memcached.key and its number; with a space before it */
 
 static void key_token(struct client *c, uint64_t key)
 {
@@ -20,18 +20,42 @@ static void key_token(struct client *c, uint64_t key)
 
 bool load_memcached_fits(const struct la_load_conf *c)
 {
-    int key = snprintf(NULL, 0, " " KEY, (unsigned long long)c->memcached.value_bytes, (unsigned long long)c->memcached.keys);
+    int key = snprintf(NULL, 0, " load:%llu:%llu", (unsigned long long)c->memcached.value_bytes,
+                       (unsigned long long)c->memcached.keys);
     return c->memcached.gets < LOAD_OUT && c->memcached.gets * (uint64_t)key + 8 < LOAD_OUT;
 }
 
-static void make_get(struct client *c, unsigned long long bytes)
+void load_memcached_settle(struct la_load *l)
+{
+    unsigned long long bytes = l->conf.memcached.value_bytes;
+    l->memcached.key_n = (size_t)snprintf(l->memcached.key, sizeof(l->memcached.key), " load:%llu:", bytes);
+    l->memcached.value_n = (size_t)snprintf(l->memcached.value, sizeof(l->memcached.value), "VALUE load:%llu:", bytes);
+    l->memcached.rest_n = (size_t)snprintf(l->memcached.rest, sizeof(l->memcached.rest), " 0 %llu", bytes);
+}
+
+static size_t put_number(char *to, uint64_t v)
+{
+    char digits[24];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) > 0);
+    for (size_t i = 0; i < n; i++)
+        to[i] = digits[n - 1 - i];
+    return n;
+}
+
+static void make_get(struct client *c)
 {
     char *out = c->t->out;
-    const struct la_load_conf *k = &c->t->load->conf;
+    const struct la_load *l = c->t->load;
     size_t n = 3;
     memcpy(out, "get", 3);
-    for (uint64_t i = 0; i < k->memcached.gets; i++)
-        n += (size_t)snprintf(out + n, LOAD_OUT - n, " " KEY, bytes, (unsigned long long)(c->memcached.first + i));
+    for (uint64_t i = 0; i < l->conf.memcached.gets; i++) {
+        memcpy(out + n, l->memcached.key, l->memcached.key_n);
+        n += l->memcached.key_n;
+        n += put_number(out + n, c->memcached.first + i);
+    }
     memcpy(out + n, "\r\n", 2);
     c->head_n = c->out_n = n + 2;
     c->body_end = true;
@@ -41,7 +65,7 @@ static void make_set(struct client *c, unsigned long long bytes)
 {
     char *out = c->t->out;
     key_token(c, c->memcached.first);
-    c->head_n = c->out_n = (size_t)snprintf(out, LOAD_OUT, "set " KEY " 0 0 %llu\r\n", bytes,
+    c->head_n = c->out_n = (size_t)snprintf(out, LOAD_OUT, "set" KEY " 0 0 %llu\r\n", c->t->load->memcached.key,
                                             (unsigned long long)c->memcached.first, bytes);
     c->body_left = bytes;
     c->body_end = bytes < LOAD_OUT / 2;
@@ -66,7 +90,7 @@ static void make(struct client *c)
     if (c->memcached.set)
         make_set(c, k->memcached.value_bytes);
     else
-        make_get(c, k->memcached.value_bytes);
+        make_get(c);
 }
 
 static void refill(struct client *c)
@@ -107,29 +131,29 @@ static bool begins(struct la_slice line, const char *word)
 /* The head of a value: it must be one that was asked for. */
 static enum load_took take_value_line(struct client *c, struct la_slice line)
 {
-    const struct la_load_conf *k = &c->t->load->conf;
-    unsigned long long bytes = k->memcached.value_bytes;
-    char want[LINE];
+    const struct la_load *l = c->t->load;
+    const struct la_load_conf *k = &l->conf;
+    size_t before = l->memcached.value_n, after = l->memcached.rest_n;
     uint64_t key = UINT64_MAX;
-    size_t before = (size_t)snprintf(want, sizeof(want), "VALUE load:%llu:", bytes);
-    size_t after = (size_t)snprintf(want + before, sizeof(want) - before, " 0 %llu", bytes);
     if (c->memcached.set)
         return malformed(c, line);
-    if (line.n > before + after && memcmp(line.p, want, before) == 0 &&
-        memcmp(line.p + line.n - after, want + before, after) == 0 &&
+    if (line.n > before + after && memcmp(line.p, l->memcached.value, before) == 0 &&
+        memcmp(line.p + line.n - after, l->memcached.rest, after) == 0 &&
         !la_wire_number(la_slice(line.p + before, line.n - before - after), &key))
         key = UINT64_MAX;
     if (key - c->memcached.first >= k->memcached.gets || c->memcached.hits == k->memcached.gets) {
         /* its length is not to be relied on: nothing more is read */
-        load_note_failure(c, "mixed: asked for %llu keys from " KEY " on, got %.*s", (unsigned long long)k->memcached.gets,
-                          bytes, (unsigned long long)c->memcached.first, (int)la_min64(line.n, 60), line.p);
+        load_note_failure(c, "mixed: asked for %llu keys from" KEY " on, got %.*s",
+                          (unsigned long long)k->memcached.gets, l->memcached.key,
+                          (unsigned long long)c->memcached.first, (int)la_min64(line.n, 60), line.p);
         c->bad_body = true;
         c->unusable = true;
         return whole(c, 200, false);
     }
     c->memcached.key = key;
     c->memcached.hits++;
-    key_token(c, key);
+    if (!k->no_token)
+        key_token(c, key);
     c->has_head = true;
     c->got = 0;
     return TOOK_MORE;
@@ -157,7 +181,8 @@ static enum load_took take_line(struct client *c, struct la_slice line, bool ext
 static size_t take_value(struct client *c, const char *p, size_t n)
 {
     uint64_t bytes = c->t->load->conf.memcached.value_bytes;
-    size_t used = (size_t)la_min64(n, bytes + 2 - c->got), data = c->got < bytes ? (size_t)la_min64(n, bytes - c->got) : 0;
+    size_t used = (size_t)la_min64(n, bytes + 2 - c->got),
+           data = c->got < bytes ? (size_t)la_min64(n, bytes - c->got) : 0;
     bool good = c->t->load->conf.no_token || la_wire_matches(p, data, c->token, c->got);
     for (size_t i = data; i < used; i++)
         good &= p[i] == "\r\n"[c->got + i - bytes];

@@ -146,8 +146,12 @@ struct la_load {
         double percent;
     } method[LOAD_METHODS];
     size_t methods;
+    struct {
+        char key[48], value[48], rest[32]; /* " load:100:" N; "VALUE load:100:" N " 0 100" */
+        size_t key_n, value_n, rest_n;
+    } memcached;
     bool leaves, paced, many_writes; /* some leave early; rates are bounded; a request may need more than one */
-    _Atomic uint64_t started, warm; /* warm: how many of them before the warm-up's end; UINT64_MAX: it is not over */
+    _Atomic uint64_t started, warm;  /* warm: how many of them before the warm-up's end; UINT64_MAX: it is not over */
     _Atomic unsigned running;
     uint64_t salt, from_ns, end_ns; /* from_ns: the warm-up's end; end_ns: nothing is intended after it */
     uint64_t heat_slice_ns;
@@ -168,6 +172,7 @@ void load_http_refill(struct client *c);
 
 /* load_memcached.c */
 bool load_memcached_fits(const struct la_load_conf *c); /* its longest get into LOAD_OUT */
+void load_memcached_settle(struct la_load *l);          /* the words that all commands and answers have in common */
 
 /* load_count.c */
 void load_count_answer(struct client *c, uint64_t now_ns, bool mixed);

@@ -5,6 +5,7 @@ with the next one, so that whatever else the machine does hits all alike."""
 import concurrent.futures
 import contextlib
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ import measure  # first: it says where harness is
 import caches
 from harness.certs import Authority
 from harness.peers import Relay
-from proxies import pinned, program
+from proxies import Origin, pinned, program
 from table import REAL
 
 LARGE = 1 << 20
@@ -290,6 +291,27 @@ def slow(bench):
         bench.table.add("slow", "p99 with slow clients / without", "", proxy, [a / b for a, b in zip(during, without)])
 
 
+def generator(bench):
+    """the load generator itself, no proxy between: how late it sends at a fixed rate, and its CPU time"""
+    origin = Origin(bench.work, bench.cpus[:1], 128)
+    origin.name = "direct"
+    try:
+        for name, is_kept, rate in (("short", False, 5000), ("kept", True, 20000)):
+            found = []
+            for _ in range(bench.options.rounds):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                run = bench.load.run(origin, kept=is_kept, clients=128, rate=rate, warmup_ms=200, ms=2 * bench.ms)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                run["cpu_us"] = (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) / run["done"] * 1e6
+                found.append(run)
+            row = f"generator {name}"
+            for q in ("p50", "p99"):
+                bench.table.add(row, f"late {q} at {rate:,} requests per second", "us", "direct", [r["late_us"][q] for r in found])
+            bench.table.add(row, "cpu with its start", "us per request", "direct", [r["cpu_us"] for r in found])
+    finally:
+        origin.close()
+
+
 def micro(bench):
     """instructions of single operations of the codec, the pool and the ledger"""
     words = [program("bench_micro")]
@@ -301,4 +323,4 @@ def micro(bench):
 
 
 ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, php, php_counts, tls, syscalls, instructions, latency,
-                                idle, opened, scaling, slow, micro)} | caches.ROWS
+                                idle, opened, scaling, slow, generator, micro)} | caches.ROWS

@@ -1,5 +1,5 @@
-/* tools_load.c: the load generator against the embedded origin, both as threads of this program: what is counted, and that
- * the counts agree with the origin's and with each other. */
+/* tools_load.c: the load generator against the embedded origin, both as threads of this program: what is counted, and
+ * that the counts agree with the origin's and with each other. */
 #include "test.h"
 
 #include "tools/load_private.h"
@@ -108,7 +108,8 @@ static void warms_up(void)
     c.requests = 100;
     run(&c);
     no_failures();
-    CHECK(r.n.started >= 100 && r.n.started < 110); /* those under way at the boundary are counted twice: once begun, once done */
+    CHECK(r.n.started >= 100 &&
+          r.n.started < 110); /* those under way at the boundary are counted twice: once begun, once done */
     CHECK(r.n.done >= 100 && r.n.done < 110);
     CHECK(la_origin_counts(origin)->requests > r.n.done + 20);
     CHECK_EQ(r.n.connections, 0); /* all were made before */
@@ -162,7 +163,8 @@ static void asks(void)
         CHECK_EQ(la_load_failures(&r), r.status[404]);
         for (unsigned i = 0; i < 5; i++)
             CHECK(order == LA_LOAD_RANDOM ? r.status[status[i]] > 0 : r.status[status[i]] == 20);
-        CHECK_EQ(la_origin_counts(origin)->request_body_bytes - before, 10 * r.status[201] + sizeof(large) * r.status[202]);
+        CHECK_EQ(la_origin_counts(origin)->request_body_bytes - before,
+                 10 * r.status[201] + sizeof(large) * r.status[202]);
     }
     CHECK_EQ(r.late_us.count, 100);
     CHECK(r.elapsed_ns > 19 * 6250000ull); /* a lap: 50 ms and the mean gap of 12.5 ms, ten times as fast */

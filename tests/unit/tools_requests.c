@@ -1,5 +1,5 @@
-/* tools_requests.c: files of requests and access logs as lists for the load generator: what they give, and where they are
- * wrong. */
+/* tools_requests.c: files of requests and access logs as lists for the load generator: what they give, and where they
+ * are wrong. */
 #include "test.h"
 
 #include "tools/bench_requests.h"
@@ -38,8 +38,8 @@ static void same(const char *found, const char *wanted)
     }
 }
 
-static void is(const struct la_load_ask *a, const char *method, const char *target, const char *host, const char *headers,
-               const char *body)
+static void is(const struct la_load_ask *a, const char *method, const char *target, const char *host,
+               const char *headers, const char *body)
 {
     same(a->method, method);
     same(a->target, target);
@@ -90,12 +90,13 @@ static void reads_json(void)
 {
     struct bench_requests r;
     struct la_text why = {0};
-    CHECK(read_text(&r,
-                        "{\"method\": \"POST\", \"url\": \"http://v.test/x\", \"header\": {\"X-A\": [\"1\", \"2\"], \"X-B\": \"\"}, "
-                        "\"body\": \"aGVsbG8=\"}\n"
-                        "{\"path\": \"/p\"}\n"
-                        "{\"url\": \"/q\", \"body\": \"\"}\n",
-                        &why));
+    CHECK(read_text(
+        &r,
+        "{\"method\": \"POST\", \"url\": \"http://v.test/x\", \"header\": {\"X-A\": [\"1\", \"2\"], \"X-B\": \"\"}, "
+        "\"body\": \"aGVsbG8=\"}\n"
+        "{\"path\": \"/p\"}\n"
+        "{\"url\": \"/q\", \"body\": \"\"}\n",
+        &why));
     CHECK(r.asks == 3);
     is(&r.ask[0], "POST", "/x", "v.test", "X-A: 1\r\nX-A: 2\r\nX-B: \r\n", "hello");
     is(&r.ask[1], "GET", "/p", NULL, NULL, NULL);
@@ -171,7 +172,8 @@ static void replays_combined(void)
         "192.0.2.1 - - [10/Oct/2026:13:55:37 +0000] \"GET /b HTTP/1.1\" 200 1 \"-\" \"a \\\" b\"\n"
         "192.0.2.1 - frank [10/Oct/2026:13:55:36 +0000] \"GET /a\\x22 HTTP/1.1\" 200 2326\n"
         "www.test:80 192.0.2.1 - - [10/Oct/2026:15:55:37 +0200] \"HEAD /c HTTP/1.0\" 304 - \"-\" \"-\"\n"
-        "::1 - - [10/Oct/2026:13:55:38 +0000] \"POST /d HTTP/1.1\" 200 1 \"-\" \"-\" upstream=app server=x total=1.234 error=-\n"
+        "::1 - - [10/Oct/2026:13:55:38 +0000] \"POST /d HTTP/1.1\" 200 1 \"-\" \"-\" upstream=app server=x total=1.234 "
+        "error=-\n"
         "::1 - - [10/Oct/2026:13:55:38 +0000] \"-\" 400 0 \"-\" \"-\"\n"
         "::1 - - [10/Oct/2026:13:55:38 +0000] \"\\x16\\x03\\x01\" 400 0 \"-\" \"-\"\n"
         "::1 - - [10/Oct/2026:13:55:38 +0000] \"\" 400 0 \"-\" \"-\"\n"
@@ -195,15 +197,16 @@ static void replays_json(void)
 {
     struct bench_requests r;
     struct la_text why = {0};
-    CHECK(replay_text(
-        &r,
-        "{\"time\":\"2026-01-02T03:04:05.250Z\",\"listener\":\"web\",\"client\":\"::1\",\"method\":\"GET\",\"host\":\"a.test\","
-        "\"target\":\"/late\",\"status\":200,\"total_ms\":50.5}\n"
-        "{\"time\":\"2026-01-02T03:04:05.300Z\",\"method\":\"GET\",\"host\":\"\",\"target\":\"/early\",\"total_ms\":200}\n"
-        "{\"time\":\"2026-01-02T03:04:05.300Z\",\"listener\":\"mc\",\"command\":\"get\",\"key\":\"k\"}\n"
-        "{\"time\":\"2026-01-02T03:04:05.300Z\",\"method\":\"DELETE\",\"target\":\"/x\"}\n"
-        "{\"time\":\"2026-01-02T04:04:05.5+01:00\",\"method\":\"GET\",\"uri\":\"/zone\"}\n",
-        false, &why));
+    CHECK(replay_text(&r,
+                      "{\"time\":\"2026-01-02T03:04:05.250Z\",\"listener\":\"web\",\"client\":\"::1\",\"method\":"
+                      "\"GET\",\"host\":\"a.test\","
+                      "\"target\":\"/late\",\"status\":200,\"total_ms\":50.5}\n"
+                      "{\"time\":\"2026-01-02T03:04:05.300Z\",\"method\":\"GET\",\"host\":\"\",\"target\":\"/"
+                      "early\",\"total_ms\":200}\n"
+                      "{\"time\":\"2026-01-02T03:04:05.300Z\",\"listener\":\"mc\",\"command\":\"get\",\"key\":\"k\"}\n"
+                      "{\"time\":\"2026-01-02T03:04:05.300Z\",\"method\":\"DELETE\",\"target\":\"/x\"}\n"
+                      "{\"time\":\"2026-01-02T04:04:05.5+01:00\",\"method\":\"GET\",\"uri\":\"/zone\"}\n",
+                      false, &why));
     CHECK(r.asks == 3 && r.timed && r.left_out == 2);
     is(&r.ask[0], "GET", "/early", NULL, NULL, NULL);
     is(&r.ask[1], "GET", "/late", "a.test", NULL, NULL);

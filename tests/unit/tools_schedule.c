@@ -54,8 +54,8 @@ static void shared(void)
     }
 }
 
-/* The count of Poisson arrivals has the mean of its rate and a variance equal to it; gaps have no memory: a part of 1/e is
- * longer than the mean. The seed is fixed. */
+/* The count of Poisson arrivals has the mean of its rate and a variance equal to it; gaps have no memory: a part of 1/e
+ * is longer than the mean. The seed is fixed. */
 static void poisson(void)
 {
     struct la_load_conf c = {.rate = 1000, .poisson = true};
