@@ -264,7 +264,7 @@ static bool thread_init(struct la_load *l, struct load_thread *t, unsigned index
     la_list_init(&t->free);
     t->clients = k->clients / l->threads + (index < k->clients % l->threads ? 1 : 0);
     t->client = la_xcalloc(t->clients, sizeof(*t->client));
-    t->scratch = la_xcalloc(1, LOAD_SCRATCH);
+    t->scratch = la_xcalloc(1, LOAD_SKIP);
     t->out = la_xcalloc(1, LOAD_OUT);
     t->loop = la_loop_new(on_mail, t);
     if (!t->loop)

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SKIP_BYTES    (1u << 20) /* of a TCP body that nobody looks at, in one read */
 #define UNIX_AGAIN_MS 1 /* a Unix socket whose queue is full says so at once and nothing tells when it is not */
 
 static void on_client(struct la_io *io, int events);
@@ -237,7 +236,7 @@ static ssize_t receive(struct client *c)
 {
     const struct la_load_conf *k = &c->t->load->conf;
     if (c->skip && !k->download_rate && la_addr_family(&k->target) != AF_UNIX)
-        return recv(c->fd, c->t->scratch, SKIP_BYTES, MSG_TRUNC); /* the kernel drops it instead of copying */
+        return recv(c->fd, c->t->scratch, LOAD_SKIP, MSG_TRUNC); /* the kernel drops it instead of copying */
     return recv(c->fd, c->t->scratch, k->download_rate ? (size_t)la_min64(LOAD_SCRATCH, c->recv_ok) : LOAD_SCRATCH, 0);
 }
 

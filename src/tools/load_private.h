@@ -13,10 +13,11 @@
 #include <pthread.h>
 
 #define LOAD_METHODS 8
-#define LOAD_BACKLOG 65536 /* open loop: intended starts that wait for a client, per thread */
-#define LOAD_SCRATCH 65536
-#define LOAD_HEAD    16384 /* a response head that is larger is malformed */
-#define LOAD_OUT     16384 /* a request head that is larger cannot be made */
+#define LOAD_BACKLOG 65536      /* open loop: intended starts that wait for a client, per thread */
+#define LOAD_SCRATCH 65536      /* of one read */
+#define LOAD_SKIP    (1u << 20) /* of one read of a TCP body that nobody looks at: so many are never written */
+#define LOAD_HEAD    16384      /* a response head that is larger is malformed */
+#define LOAD_OUT     16384      /* a request head that is larger cannot be made */
 #define LOAD_PACE_MS 50
 #define LOAD_FIN_MS  1000 /* how long a short client waits for the server's FIN */
 
@@ -132,7 +133,7 @@ struct load_thread {
     uint64_t next_ns;           /* schedule's next intended start */
     struct load_start *backlog; /* ring of intended starts */
     size_t backlog_at, backlog_n;
-    char *scratch, *out;
+    char *scratch, *out; /* LOAD_SKIP and LOAD_OUT bytes */
     struct la_load_result r;
 };
 
