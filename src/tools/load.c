@@ -437,6 +437,8 @@ bool la_load_running(const struct la_load *l)
 
 void la_load_stop(struct la_load *l)
 {
+    if (atomic_exchange(&l->stopped, true))
+        return;
     for (unsigned i = 0; i < l->threads; i++)
         la_loop_post(l->thread[i].loop, &l->thread[i].stop_mail);
 }

@@ -124,7 +124,7 @@ struct la_load;
 struct la_load *la_load_new(const struct la_load_conf *c, const char **why);
 bool la_load_start(struct la_load *l); /* false: errno */
 bool la_load_running(const struct la_load *l);
-void la_load_stop(struct la_load *l); /* starts nothing new; what is in flight has its grace */
+void la_load_stop(struct la_load *l); /* starts nothing new; what is in flight has its grace; may be called again */
 void la_load_wait(struct la_load *l); /* joins */
 void la_load_free(struct la_load *l); /* after la_load_wait */
 /* Adds up all threads; *out is overwritten. first_failure only after la_load_wait. */

@@ -154,6 +154,7 @@ struct la_load {
     bool leaves, paced, many_writes; /* some leave early; rates are bounded; a request may need more than one */
     _Atomic uint64_t started, warm;  /* warm: how many of them before the warm-up's end; UINT64_MAX: it is not over */
     _Atomic unsigned running;
+    _Atomic bool stopped; /* la_load_stop was called */
     uint64_t salt, from_ns, end_ns; /* from_ns: the warm-up's end; end_ns: nothing is intended after it */
     uint64_t heat_slice_ns;
     _Atomic uint64_t to_ns, stop_ns; /* stop_ns: from then on nothing new; 0: not yet */

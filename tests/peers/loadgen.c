@@ -178,17 +178,18 @@ static bool read_requests(struct settings *s)
     return good;
 }
 
-/* Says once that all clients are held. */
-static void say_held(const struct settings *s, const struct la_load *l, struct la_load_result *r, bool *said)
+/* Says that all clients are held; ends the load when one of them could not be. True: no need to look again. */
+static bool say_held(const struct settings *s, struct la_load *l, struct la_load_result *r)
 {
-    if (!s->conf.hold || *said)
-        return;
     la_load_read(l, r);
-    if (r->n.done < s->conf.clients)
-        return;
-    puts("holding");
+    if (la_load_failures(r) > 0)
+        la_load_stop(l);
+    else if (r->n.done < s->conf.clients)
+        return false;
+    else
+        puts("holding");
     fflush(stdout);
-    *said = true;
+    return true;
 }
 
 static int run(struct settings *s)
@@ -209,10 +210,10 @@ static int run(struct settings *s)
         la_load_free(l);
         return 1;
     }
-    bool stopped = false, said = false;
+    bool stopped = false, said = !s->conf.hold;
     struct la_load_result *r = la_xcalloc(1, sizeof(*r));
     while (la_load_running(l)) {
-        say_held(s, l, r, &said);
+        said = said || say_held(s, l, r);
         struct timespec tick = {.tv_nsec = 10000000};
         if (sigtimedwait(&set, NULL, &tick) > 0 && !stopped) {
             la_load_stop(l);

@@ -45,9 +45,9 @@ def test_a_stall_shows(run):
 def test_latency_counts_without_a_free_client(run):
     """Two clients and a rate that needs four: a request that waits for a client is as slow as it is late."""
     b = run.backend(delay_us=20000)
-    found = run.load(b.text, clients=2, rate=200, requests=200, keepalive=100).result()
-    assert found["failures"] == 0 and found["done"] == 200
-    assert found["late_us"]["p90"] > 500_000 and found["latency_us"]["p90"] > found["late_us"]["p90"]
+    found = run.load(b.text, clients=2, rate=200, requests=120, keepalive=100).result()
+    assert found["failures"] == 0 and found["done"] == 120
+    assert found["late_us"]["p90"] > 300_000 and found["latency_us"]["p90"] > found["late_us"]["p90"]
 
 
 def test_asks_what_a_file_says(run, tmp_path):
@@ -72,7 +72,7 @@ def test_replays_the_access_log(run, tmp_path):
         log = tmp_path / f"access-{format}.log"
         b = run.backend()
         p, port = run.front([b], log={"access": str(log), "format": format})
-        run.load(port, rate=200, requests=200, method="GET=80,POST=20", path="/p{n}").result()
+        run.load(port, rate=400, requests=200, method="GET=80,POST=20", path="/p{n}").result()
         p.stop()
         again = run.backend()
         found = run.load(again.text, replay=log, timed=True, speed=2, requests=400).result()
