@@ -72,8 +72,9 @@ def twemproxy(work, cpus, servers, pool):
 class Floor(Front):
     def __init__(self, work, cpus, server):
         port = free_port()
-        answer = len(b"VALUE key:0000 0 %d\r\n" % SIZE) + SIZE + len(b"\r\nEND\r\n")
-        super().__init__(work, cpus, [server], "floor", [program("bench_floor"), port, server.port, answer, "kept", "ask=get key:0000"], port)
+        key = f"load:{SIZE}:0"  # the generator's first
+        answer = len(f"VALUE {key} 0 {SIZE}\r\n") + SIZE + len("\r\nEND\r\n")
+        super().__init__(work, cpus, [server], "floor", [program("bench_floor"), port, server.port, answer, "kept", f"ask=get {key}"], port)
 
 
 def options_of(**options):
@@ -148,21 +149,16 @@ def memcached_short(bench):
     found = measure_gets(bench, row, 16)
     add(bench, row, found, ("cpu", "us per get", "cpu_us"), ("cpu with servers", "us per get", "all_us"),
         ("get p50", "us", "get_p50_us"), ("get p99", "us", "get_p99_us"), ("page p50", "us", "page_p50_us"), ("page p99", "us", "page_p99_us"))
-    with site(bench) as targets:  # and one user alone: what a page waits for
-        alone = {t.name: [] for t in targets}
-        for t in bench.rounds(targets, bench.options.rounds):
-            alone[t.name].append(load(bench, t, clients=1, ms=bench.ms))
-    add(bench, row, alone, ("page p50, one client", "us", "page_p50_us"))
 
 
 def memcached_alone(bench):
-    """memcached: one user alone on one CPU; short pages, and gets over a kept connection"""
+    """memcached: one user alone on one CPU, always the same key; short pages, and gets over a kept connection"""
     row = "memcached alone"
     with site(bench, one_cpu=True) as targets:
         for options, quantile, metric in ((dict(), "page_p50_us", "page p50"), (dict(kept=1), "get_p50_us", "kept get p50")):
             found = {t.name: [] for t in targets}
             for t in bench.rounds(targets, bench.options.pairs):
-                found[t.name].append(load(bench, t, clients=1, ms=bench.ms, **options)[quantile])
+                found[t.name].append(load(bench, t, clients=1, keys=1, ms=bench.ms, **options)[quantile])
             for name, runs in found.items():
                 bench.table.add(row, metric, "us", name, runs)
 

@@ -24,7 +24,6 @@ GOALS = {
     ("memcached short", "cpu"): ("twemproxy", 1.0),
     ("memcached short", "get p50"): ("twemproxy", 1.0),
     ("memcached short", "page p50"): ("twemproxy", 1.0),
-    ("memcached far", "page p50"): ("direct", 1.0),
     ("memcached alone", "page p50"): ("floor", 1.3),
     ("memcached alone", "kept get p50"): ("floor", 1.3),
     ("memcached kept", "cpu"): ("twemproxy", 1.0),
