@@ -52,7 +52,7 @@ struct la_call {
     struct la_conn *conn;
     struct la_timer timer;
     /* the request */
-    const struct la_buf *encoded;
+    struct la_buf *encoded; /* begin may write to it */
     enum la_http_method method;
     enum la_body_kind body;
     bool upgrade;       /* asked for one */

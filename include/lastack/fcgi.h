@@ -1,8 +1,9 @@
 /* fcgi.h (layer: codec): FastCGI records and the CGI response head inside them, bytes <-> meaning
  * (FastCGI 1.0, RFC 3875). No I/O, no clock, no allocation.
  *
- * One request at a time per connection, always with the id 1: php-fpm knows no other way (FCGI_MPXS_CONNS =
- * 0). Strict: what is not exact is an error, never a guess. */
+ * One request at a time per connection: php-fpm knows no other way (FCGI_MPXS_CONNS = 0). Requests that follow each other
+ * on a connection have different ids, so that late bytes of one are never taken for the next one's response; the ids are
+ * small, as the specification asks. Strict: what is not exact is an error, never a guess. */
 #ifndef LASTACK_FCGI_H
 #define LASTACK_FCGI_H
 
@@ -23,11 +24,19 @@ enum la_fcgi_type {
 #define LA_FCGI_HEAD_BYTES  8
 #define LA_FCGI_BEGIN_BYTES 16
 #define LA_FCGI_RECORD_MOST 65528u /* content of a record that we write */
+#define LA_FCGI_IDS         8u     /* ids are 1 to this */
+/* The id of the n-th request of a connection, from 1. */
+static inline uint8_t la_fcgi_id(uint64_t n)
+{
+    return (uint8_t)(1 + (n - 1) % LA_FCGI_IDS);
+}
 /* The head of a record with n bytes of content (at most LA_FCGI_RECORD_MOST) and no padding. */
-void la_fcgi_head(char out[LA_FCGI_HEAD_BYTES], enum la_fcgi_type type, size_t n);
+void la_fcgi_head(char out[LA_FCGI_HEAD_BYTES], enum la_fcgi_type type, uint8_t id, size_t n);
 /* BEGIN_REQUEST as a responder. keep: FCGI_KEEP_CONN; without it the other side hangs up after its response.
  */
-void la_fcgi_begin(char out[LA_FCGI_BEGIN_BYTES], bool keep);
+void la_fcgi_begin(char out[LA_FCGI_BEGIN_BYTES], uint8_t id, bool keep);
+/* Writes another id into complete records of ours, p[0..n). */
+void la_fcgi_readdress(char *p, size_t n, uint8_t id);
 
 /* Name-value pairs in PARAMS records. On too little room `overflow` is set and the rest is dropped. */
 struct la_fcgi_params {
@@ -35,8 +44,9 @@ struct la_fcgi_params {
     size_t n, cap;
     size_t record; /* where the open record starts; SIZE_MAX: none is open */
     bool overflow;
+    uint8_t id;
 };
-void la_fcgi_params_init(struct la_fcgi_params *w, char *p, size_t cap);
+void la_fcgi_params_init(struct la_fcgi_params *w, uint8_t id, char *p, size_t cap);
 void la_fcgi_param(struct la_fcgi_params *w, struct la_slice name, struct la_slice value);
 /* The same by hand: the lengths, then exactly as many bytes. */
 void la_fcgi_param_open(struct la_fcgi_params *w, size_t name_n, size_t value_n);
@@ -55,12 +65,14 @@ enum la_fcgi_event {
     LA_FCGI_OVER, /* END_REQUEST with FCGI_REQUEST_COMPLETE */
     LA_FCGI_BAD,  /* not FastCGI, not our request, or refused; then and ever after */
 };
-struct la_fcgi_reader {
+struct la_fcgi_reader { /* zero but for the id */
+    uint8_t id; /* of the request that this answers */
     uint8_t head[LA_FCGI_HEAD_BYTES], have;
     uint8_t type;
     uint32_t left, padding; /* of the present record */
     uint8_t end[LA_FCGI_HEAD_BYTES], end_n;
     bool bad, over, out_ended;
+    bool any; /* a record came that this request may be answered with */
     bool odd; /* a record of a type that nobody knows was among them: whoever sends it is not trusted with more */
 };
 /* Consumes from p[0..n) and returns how many bytes were used; *event says what came, *piece is a slice of p

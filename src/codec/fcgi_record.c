@@ -1,42 +1,47 @@
 /* fcgi_record.c: FastCGI records: those of a request written, those of a response read.
  *
  * The reader is fed whatever the socket gave: a record head, its content and its padding may be cut anywhere.
- * Content is handed out where it lies, never copied. What has another version, another request's id or is no
- * answer to a request is an error; record types nobody knows are skipped, exactly by their length. No
+ * Content is handed out where it lies, never copied. What has another version, another request's id (what an earlier one on
+ * the connection left behind has the earlier id) or is no answer to a request is an error; record types nobody knows are skipped, exactly by their length. No
  * allocation. */
 #include "lastack/fcgi.h"
 
 #define VERSION        1
-#define REQUEST_ID     1
 #define ROLE_RESPONDER 1
 #define KEEP_CONN      1
 #define END_BYTES      8
 
-void la_fcgi_head(char out[LA_FCGI_HEAD_BYTES], enum la_fcgi_type type, size_t n)
+void la_fcgi_head(char out[LA_FCGI_HEAD_BYTES], enum la_fcgi_type type, uint8_t id, size_t n)
 {
     la_assert(n <= LA_FCGI_RECORD_MOST);
     out[0] = VERSION;
     out[1] = (char)type;
     out[2] = 0;
-    out[3] = REQUEST_ID;
+    out[3] = (char)id;
     out[4] = (char)(n >> 8);
     out[5] = (char)(n & 0xff);
     out[6] = out[7] = 0;
 }
 
-void la_fcgi_begin(char out[LA_FCGI_BEGIN_BYTES], bool keep)
+void la_fcgi_begin(char out[LA_FCGI_BEGIN_BYTES], uint8_t id, bool keep)
 {
-    la_fcgi_head(out, LA_FCGI_BEGIN, 8);
+    la_fcgi_head(out, LA_FCGI_BEGIN, id, 8);
     memset(out + 8, 0, 8);
     out[9] = ROLE_RESPONDER;
     out[10] = keep ? KEEP_CONN : 0;
 }
 
+void la_fcgi_readdress(char *p, size_t n, uint8_t id)
+{
+    for (size_t at = 0; at < n; at += LA_FCGI_HEAD_BYTES + ((size_t)(uint8_t)p[at + 4] << 8 | (uint8_t)p[at + 5]))
+        p[at + 3] = (char)id;
+}
+
 /* ---- parameters ---- */
 
-void la_fcgi_params_init(struct la_fcgi_params *w, char *p, size_t cap)
+void la_fcgi_params_init(struct la_fcgi_params *w, uint8_t id, char *p, size_t cap)
 {
-    *w = (struct la_fcgi_params){.p = p, .cap = cap, .record = SIZE_MAX};
+    *w = (struct la_fcgi_params){.p = p, .cap = cap, .record = SIZE_MAX, .id = id};
 }
 
 static size_t content(const struct la_fcgi_params *w)
@@ -47,7 +52,7 @@ static size_t content(const struct la_fcgi_params *w)
 void la_fcgi_params_close(struct la_fcgi_params *w)
 {
     if (w->record != SIZE_MAX && !w->overflow)
-        la_fcgi_head(w->p + w->record, LA_FCGI_PARAMS, content(w));
+        la_fcgi_head(w->p + w->record, LA_FCGI_PARAMS, w->id, content(w));
     w->record = SIZE_MAX;
 }
 
@@ -142,7 +147,7 @@ static bool open_record(struct la_fcgi_reader *r)
     r->type = r->head[1];
     r->left = (uint32_t)r->head[4] << 8 | r->head[5];
     r->padding = r->head[6];
-    if (r->head[0] != VERSION || r->head[2] != 0 || r->head[3] != REQUEST_ID)
+    if (r->head[0] != VERSION || r->head[2] != 0 || r->head[3] != r->id)
         return false;
     switch (r->type) {
     case LA_FCGI_END: r->end_n = 0; return r->left == END_BYTES;
@@ -203,6 +208,7 @@ size_t la_fcgi_read(struct la_fcgi_reader *r, const char *p, size_t n, enum la_f
                 *event = bad(r);
                 return at;
             }
+            r->any = true;
         }
         if (r->type == LA_FCGI_END && r->have == 0 && r->left == 0 && r->padding == 0) {
             *event = r->end[4] == 0 ? LA_FCGI_OVER : bad(r); /* protocolStatus: overloaded, or it does not understand */

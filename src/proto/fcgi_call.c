@@ -74,8 +74,10 @@ static void write_frame(struct la_call *c)
 {
     struct la_call_fcgi *f = &c->fcgi;
     struct la_fcgi_params w;
-    la_fcgi_begin(f->lead, !c->goodbye);
-    la_fcgi_params_init(&w, f->tail, sizeof f->tail);
+    uint8_t id = f->records.id;
+    la_fcgi_begin(f->lead, id, !c->goodbye);
+    la_fcgi_readdress(c->encoded->p, c->encoded->n, id);
+    la_fcgi_params_init(&w, id, f->tail, sizeof f->tail);
     if (c->body == LA_BODY_UNKNOWN) {
         char digits[24];
         int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)c->body_length);
@@ -83,10 +85,10 @@ static void write_frame(struct la_call *c)
         la_fcgi_params_close(&w);
     }
     la_assert(!w.overflow);
-    la_fcgi_head(f->tail + w.n, LA_FCGI_PARAMS, 0);
+    la_fcgi_head(f->tail + w.n, LA_FCGI_PARAMS, id, 0);
     w.n += LA_FCGI_HEAD_BYTES;
     if (c->body_left == 0) {
-        la_fcgi_head(f->tail + w.n, LA_FCGI_STDIN, 0);
+        la_fcgi_head(f->tail + w.n, LA_FCGI_STDIN, id, 0);
         w.n += LA_FCGI_HEAD_BYTES;
         c->ended_chunks = true;
     }
@@ -117,7 +119,7 @@ static struct la_slice next_piece(struct la_call *c)
     piece.n = la_min64(piece.n, c->body_left);
     if (piece.n && c->chunk_left == 0) {
         c->chunk_left = la_min64(piece.n, LA_FCGI_RECORD_MOST);
-        la_fcgi_head(c->debt, LA_FCGI_STDIN, c->chunk_left);
+        la_fcgi_head(c->debt, LA_FCGI_STDIN, c->fcgi.records.id, c->chunk_left);
         c->debt_n = LA_FCGI_HEAD_BYTES;
     }
     piece.n = la_min64(piece.n, c->chunk_left);
@@ -165,7 +167,7 @@ static void account(struct la_call *c, size_t n, size_t payload)
     c->chunk_left -= n;
     c->body_left -= n;
     if (c->body_left == 0) {
-        la_fcgi_head(c->debt, LA_FCGI_STDIN, 0);
+        la_fcgi_head(c->debt, LA_FCGI_STDIN, c->fcgi.records.id, 0);
         c->debt_n = LA_FCGI_HEAD_BYTES;
         c->ended_chunks = true;
     }
@@ -322,6 +324,12 @@ static void heard(struct la_call *c)
     c->fcgi.watching = false;
 }
 
+/* Did nothing come but what may be an earlier request's? */
+static bool left_over(const struct la_call *c)
+{
+    return !c->conn->fresh && !c->fcgi.records.any;
+}
+
 /* n bytes came into the scratch buffer. False: the call is over. */
 static bool take_bytes(struct la_call *c, size_t n)
 {
@@ -359,7 +367,9 @@ static bool take_bytes(struct la_call *c, size_t n)
         case LA_FCGI_BAD:
             if (hand_over(c, &run) && c->head_done)
                 c->on->flush(c);
-            if (c->conn)
+            if (c->conn && left_over(c))
+                fail(c, LA_RESPONSE_UNASKED, LA_CLOSE_UNEXPECTED_BYTES, false);
+            else if (c->conn)
                 fail(c, LA_RESPONSE_BAD, LA_CLOSE_PROTOCOL_ERROR, false);
             return false;
         }
@@ -369,7 +379,7 @@ static bool take_bytes(struct la_call *c, size_t n)
 
 static void on_fin(struct la_call *c, bool reset)
 {
-    if (c->got_bytes)
+    if (c->got_bytes && !left_over(c))
         fail(c, LA_RESPONSE_INCOMPLETE, LA_CLOSE_INCOMPLETE, true);
     else
         fail(c, reset ? LA_SERVER_RESET : LA_SERVER_CLOSED, LA_CLOSE_RACE, true);
@@ -458,7 +468,7 @@ static void begin(struct la_call *c, struct la_conn *conn)
     c->doubtful = c->bounded = false;
     c->body_left = c->body == LA_BODY_NONE ? 0 : c->body_length;
     c->decoder = (struct la_http_body){0};
-    c->fcgi.records = (struct la_fcgi_reader){0};
+    c->fcgi.records = (struct la_fcgi_reader){.id = la_fcgi_id(conn->item.requests)};
     c->fcgi.gather = (struct la_cgi_gather){0};
     c->fcgi.watching = c->fcgi.starving = false;
     c->fcgi.err_lines = 0;

@@ -146,7 +146,7 @@ struct la_buf *la_fcgi_encode(struct la_env *env, const struct la_request *r, en
             return NULL;
         }
         struct la_fcgi_params w;
-        la_fcgi_params_init(&w, b->p, b->cap);
+        la_fcgi_params_init(&w, la_fcgi_id(1), b->p, b->cap);
         write_all(&w, r);
         b->n = (uint32_t)w.n;
         if (!w.overflow)

@@ -29,9 +29,9 @@ static int connect_to(const struct la_addr *a)
 static bool ask(int fd, const char *status_path)
 {
     char out[8192];
-    la_fcgi_begin(out, false);
+    la_fcgi_begin(out, PROBE_ID, false);
     struct la_fcgi_params w;
-    la_fcgi_params_init(&w, out + LA_FCGI_BEGIN_BYTES, sizeof out - LA_FCGI_BEGIN_BYTES - 2 * LA_FCGI_HEAD_BYTES);
+    la_fcgi_params_init(&w, PROBE_ID, out + LA_FCGI_BEGIN_BYTES, sizeof out - LA_FCGI_BEGIN_BYTES - 2 * LA_FCGI_HEAD_BYTES);
     la_fcgi_param(&w, LA_SLICE("SCRIPT_FILENAME"), la_slice_str(status_path));
     la_fcgi_param(&w, LA_SLICE("SCRIPT_NAME"), la_slice_str(status_path));
     la_fcgi_param(&w, LA_SLICE("QUERY_STRING"), LA_SLICE("json"));
@@ -43,8 +43,8 @@ static bool ask(int fd, const char *status_path)
     if (w.overflow)
         return false;
     size_t n = LA_FCGI_BEGIN_BYTES + w.n;
-    la_fcgi_head(out + n, LA_FCGI_PARAMS, 0);
-    la_fcgi_head(out + n + LA_FCGI_HEAD_BYTES, LA_FCGI_STDIN, 0);
+    la_fcgi_head(out + n, LA_FCGI_PARAMS, PROBE_ID, 0);
+    la_fcgi_head(out + n + LA_FCGI_HEAD_BYTES, LA_FCGI_STDIN, PROBE_ID, 0);
     n += 2 * LA_FCGI_HEAD_BYTES;
     return send(fd, out, n, MSG_NOSIGNAL) == (ssize_t)n;
 }
@@ -52,7 +52,7 @@ static bool ask(int fd, const char *status_path)
 /* Collects STDOUT up to END_REQUEST. */
 static bool hear(int fd, char *page, size_t cap, size_t *page_n)
 {
-    struct la_fcgi_reader r = {0};
+    struct la_fcgi_reader r = {.id = PROBE_ID};
     char in[4096];
     for (;;) {
         ssize_t n = recv(fd, in, sizeof in, 0);

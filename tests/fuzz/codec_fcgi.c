@@ -27,7 +27,7 @@ static void add_out(struct heard *h, struct la_slice piece)
 
 static void hear(struct heard *h, const uint8_t *data, size_t size, size_t first, size_t portion)
 {
-    struct la_fcgi_reader r = {0};
+    struct la_fcgi_reader r = {.id = 1};
     *h = (struct heard){.out = malloc(size + 1), .err = malloc(size + 1)};
     while (h->used < size && h->verdict == 0) {
         size_t n = h->used < first ? first - h->used : portion;

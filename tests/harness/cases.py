@@ -21,6 +21,7 @@ In lines: \\r \\n \\t \\\\ \\xNN, and \\*N{text} for text N times. Codes are tho
     closes           the connection must end after the responses
     hasty            the client sends on after it has said close: in pieces, it may lose the answer by its own fault
     alone            not while somebody waits for the connection: what comes late would be that one's answer to anybody
+    again            the server may be asked twice: it starts with what an earlier request may have left on the connection
     plain            not over TLS: the server is told the client's scheme
     evil             /evil may come through as a request of its own
     forbid=TEXT      bytes the client must not get
@@ -75,7 +76,7 @@ class Case:
         self.family, self.name, self.level, self.code, self.options = family, name, level, code, {}
         for word in options:
             key, _, value = word.partition("=")
-            assert key in ("status", "requests", "fin", "closes", "hasty", "alone", "plain", "evil", "forbid"), f"{family}: {name}: {word}?"
+            assert key in ("status", "requests", "fin", "closes", "hasty", "alone", "again", "plain", "evil", "forbid"), f"{family}: {name}: {word}?"
             self.options[key] = value
         self.notes, self.request, self.parts, self.wants = [], b"", [], []
 

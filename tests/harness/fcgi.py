@@ -14,6 +14,17 @@ def record(kind, content=b"", padding=0, request=1, version=1, reserved=0, lengt
     return struct.pack("!BBHHBB", version, kind, request, said, padding, reserved) + content + bytes(padding)
 
 
+def addressed(data, request):
+    """Records for request 1 made those of another one (what has a different id gets one as different; 0 stays). What is no
+    whole record head stays as it is."""
+    out, at = bytearray(data), 0
+    while at + 8 <= len(out):
+        if out[at + 3]:
+            out[at + 3] = (out[at + 3] + request - 2) % 255 + 1
+        at += 8 + (out[at + 4] << 8 | out[at + 5]) + out[at + 6]
+    return bytes(out)
+
+
 def end(status=0, protocol=0):
     return record(END, struct.pack("!IB3x", status, protocol))
 
@@ -71,7 +82,7 @@ class Request:
 
 class Connection:
     def __init__(self, sock):
-        self.sock, self.buffer, self.requests = sock, b"", 0
+        self.sock, self.buffer, self.requests, self.id = sock, b"", 0, 1
         sock.settimeout(60)
 
     def exactly(self, n):
@@ -85,7 +96,10 @@ class Connection:
 
     def record(self):
         version, kind, request, length, padding, reserved = struct.unpack("!BBHHBB", self.exactly(8))
-        assert (version, request, reserved) == (1, 1, 0), (version, request, reserved)
+        if kind == BEGIN:
+            assert request != self.id or self.requests == 0, "the id of the request before it"
+            self.id = request
+        assert (version, request, reserved) == (1, self.id, 0) and 0 < request < 256, (version, request, reserved)
         content = self.exactly(length)
         self.exactly(padding)
         return kind, content
@@ -118,6 +132,10 @@ class Connection:
 
     def send(self, data):
         self.sock.sendall(data)
+
+    def answer(self, data):
+        """Whole records, to the present request."""
+        self.send(addressed(data, self.id))
 
     def finish(self):
         self.close()
@@ -168,8 +186,7 @@ class Server:
                 if request is None:
                     return
                 self.requests.append(request)
-                answer = self.answer(request)
-                connection.send(answer)
+                connection.answer(self.answer(request))
                 if not request.keep:
                     return
         except (ConnectionError, OSError) as error:

@@ -68,7 +68,7 @@ class Recorder(fcgi.Server):
     def serve(self, connection, told):
         """The answer that says whose it is."""
         name = told.target.encode("latin-1")[:60]
-        connection.send(fcgi.reply(b"" if told.method == "HEAD" else name, f"X-Target: {name.decode('latin-1')}\r\n"))
+        connection.answer(fcgi.reply(b"" if told.method == "HEAD" else name, f"X-Target: {name.decode('latin-1')}\r\n"))
         return True
 
 
@@ -83,6 +83,7 @@ class Player(Recorder):
     def serve(self, connection, told):
         if not told.target.startswith("/t"):
             return super().serve(connection, told)
+        self.parts = [fcgi.addressed(p, connection.id) if isinstance(p, bytes) else p for p in self.parts]
         try:
             return self._play(connection)
         finally:

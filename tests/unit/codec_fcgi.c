@@ -24,7 +24,7 @@ static void tell(struct trace *t, const char *text, size_t n)
 /* What comes out when the input is cut at one place; pieces of one stream are joined. */
 static void run(struct trace *t, const char *raw, size_t n, size_t cut, size_t portion)
 {
-    struct la_fcgi_reader r = {0};
+    struct la_fcgi_reader r = {.id = 1};
     char last = 0;
     t->n = 0;
     t->text[0] = '\0';
@@ -109,7 +109,7 @@ static void test_what_is_wrong(void)
 static void test_largest_record(void)
 {
     static char raw[8 + 65535 + 255 + 16];
-    struct la_fcgi_reader r = {0};
+    struct la_fcgi_reader r = {.id = 1};
     struct la_slice piece;
     enum la_fcgi_event e;
     memcpy(raw, "\1\14\0\1\377\377\377\0", 8);
@@ -152,7 +152,7 @@ static void test_params(void)
     static const size_t sizes[] = {0, 1, 127, 128, 129, 255, 256, 65500, 65528, 70000, 140000};
     memset(text, 'v', sizeof text);
     struct la_fcgi_params w;
-    la_fcgi_params_init(&w, buf, sizeof buf);
+    la_fcgi_params_init(&w, 1, buf, sizeof buf);
     for (size_t i = 0; i < la_count(sizes); i++)
         la_fcgi_param(&w, la_slice(text, i % 2 ? 5 : 130), la_slice(text, sizes[i]));
     la_fcgi_params_close(&w);
@@ -168,12 +168,12 @@ static void test_params(void)
     /* Every size of buffer: it overflows or it is the same. */
     struct la_fcgi_params whole;
     char small[64], same[64];
-    la_fcgi_params_init(&whole, same, sizeof same);
+    la_fcgi_params_init(&whole, 1, same, sizeof same);
     la_fcgi_param(&whole, LA_SLICE("A"), LA_SLICE("bcd"));
     la_fcgi_param(&whole, LA_SLICE("EF"), LA_SLICE(""));
     la_fcgi_params_close(&whole);
     for (size_t cap = 0; cap <= sizeof small; cap++) {
-        la_fcgi_params_init(&w, small, cap);
+        la_fcgi_params_init(&w, 1, small, cap);
         la_fcgi_param(&w, LA_SLICE("A"), LA_SLICE("bcd"));
         la_fcgi_param(&w, LA_SLICE("EF"), LA_SLICE(""));
         la_fcgi_params_close(&w);
@@ -185,10 +185,43 @@ static void test_params(void)
 static void test_begin(void)
 {
     char b[LA_FCGI_BEGIN_BYTES];
-    la_fcgi_begin(b, true);
-    CHECK(memcmp(b, "\1\1\0\1\0\10\0\0\0\1\1\0\0\0\0\0", 16) == 0);
-    la_fcgi_begin(b, false);
+    la_fcgi_begin(b, 3, true);
+    CHECK(memcmp(b, "\1\1\0\3\0\10\0\0\0\1\1\0\0\0\0\0", 16) == 0);
+    la_fcgi_begin(b, 1, false);
     CHECK(memcmp(b, "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0", 16) == 0);
+}
+
+/* Ids follow each other without an end, and none is its neighbour's; records written for one are changed to another. */
+static void test_ids(void)
+{
+    for (uint64_t n = 1; n < 40; n++)
+        CHECK(la_fcgi_id(n) >= 1 && la_fcgi_id(n) <= LA_FCGI_IDS && la_fcgi_id(n) != la_fcgi_id(n + 1));
+    static char one[150000], two[150000], value[140000];
+    struct la_fcgi_params a, b;
+    la_fcgi_params_init(&a, 1, one, sizeof one);
+    la_fcgi_params_init(&b, 7, two, sizeof two);
+    la_fcgi_param(&a, LA_SLICE("A"), la_slice(value, sizeof value));
+    la_fcgi_param(&b, LA_SLICE("A"), la_slice(value, sizeof value));
+    la_fcgi_params_close(&a);
+    la_fcgi_params_close(&b);
+    CHECK(a.n == b.n && memcmp(one, two, a.n) != 0);
+    la_fcgi_readdress(one, a.n, 7);
+    CHECK(memcmp(one, two, a.n) == 0);
+    la_fcgi_readdress(one, 0, 1);
+    CHECK(memcmp(one, two, a.n) == 0);
+}
+
+/* What an earlier request left behind is no answer. */
+static void test_left_over(void)
+{
+    struct la_fcgi_reader r = {.id = 2};
+    struct la_slice piece;
+    enum la_fcgi_event e;
+    CHECK_EQ(la_fcgi_read(&r, OUT("\2", "ok") END, 10, &e, &piece), 8);
+    CHECK(e == LA_FCGI_BAD && !r.any);
+    r = (struct la_fcgi_reader){.id = 1};
+    CHECK_EQ(la_fcgi_read(&r, OUT("\2", "ok") END, 10, &e, &piece), 10);
+    CHECK(e == LA_FCGI_OUT && r.any);
 }
 
 /* ---- the CGI head ---- */
@@ -280,6 +313,8 @@ int main(void)
     test_largest_record();
     test_params();
     test_begin();
+    test_ids();
+    test_left_over();
     test_heads();
     return TEST_DONE();
 }

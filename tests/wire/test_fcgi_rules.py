@@ -104,7 +104,7 @@ def test_a_streamed_body(run):
                 seen.set()
             if kind == fcgi.STDIN and not content:
                 break
-        connection.send(fcgi.reply(str(got)))
+        connection.answer(fcgi.reply(str(got)))
     _, _, port = app(run, handler=handler, buffer={"request_mode": "stream"})
     with Client(port) as c:
         c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
@@ -182,10 +182,10 @@ def test_every_cut(run):
 
     def handler(server, connection):
         while (r := connection.request()) is not None:
-            cut = int(r.params["QUERY_STRING"])
-            connection.send(whole[:cut])
+            cut, mine = int(r.params["QUERY_STRING"]), fcgi.addressed(whole, connection.id)
+            connection.send(mine[:cut])
             threading.Event().wait(0.002)
-            connection.send(whole[cut:])
+            connection.send(mine[cut:])
     server, _, port = app(run, handler=handler, workers=1)
     with Client(port) as c:
         for cut in range(len(whole)):
@@ -200,7 +200,7 @@ def test_a_response_that_ends_early(run, sent):
     def handler(server, connection):
         if (r := connection.request()) is not None:
             server.requests.append(r)
-            connection.send(sent if r.params["QUERY_STRING"] != "ok" else OK)
+            connection.answer(sent if r.params["QUERY_STRING"] != "ok" else OK)
     server, proxy, port = app(run, handler=handler)
     with Client(port) as c:
         c.send(request("/", "POST", body=b"x"))
@@ -261,9 +261,34 @@ def test_nothing_is_dialed_ahead(run):
 def test_bytes_on_an_idle_connection_are_poison(run):
     server, proxy, port = app(run)
     assert get(port).status == 200
-    server.connections[0].send(fcgi.reply(b"stolen"))
+    server.connections[0].answer(fcgi.reply(b"stolen"))
     until(lambda: proxy.metrics().sum("lastack_connections_closed_total", reason="unexpected_bytes") == 1, 5, "the close")
     assert get(port).body == b"ok" and len(server.connections) == 2
+
+
+LATE = {"an answer": fcgi.reply(b"stolen"), "one byte": b"\x01", "a warning": fcgi.record(fcgi.STDERR, b"late"), "an end": fcgi.end()}
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+def test_what_comes_late_is_not_the_next_ones_answer(run, late):
+    """The server has read the next request when it sends what is left of the one before it. Safe requests are asked again on a
+    new connection, others fail."""
+    def handler(server, connection):
+        left = b""
+        while (r := connection.request()) is not None:
+            server.requests.append(r)
+            connection.send(left)
+            connection.answer(fcgi.reply(r.params["REQUEST_URI"] + " is ok"))
+            left = fcgi.addressed(late, connection.id) if r.params["QUERY_STRING"] == "late" else b""
+    server, proxy, port = app(run, handler=handler, pool={"max": 1}, workers=1)
+    assert get(port, "/?late").body == b"/?late is ok"
+    assert get(port, "/safe").body == b"/safe is ok"
+    assert len(server.connections) == 2 and proxy.metrics().sum("lastack_retries_total") == 1
+    assert get(port, "/?late").body == b"/?late is ok"
+    assert get(port, "/unsafe", "POST", body=b"x").status == 502
+    assert get(port, "/safe").body == b"/safe is ok"
+    assert [r.params["REQUEST_URI"] for r in server.requests].count("/unsafe") == 1, "a POST was run twice"
+    assert proxy.metrics().sum("lastack_connections_closed_total", by="proxy", reason="unexpected_bytes") == 2
 
 
 def test_a_client_that_leaves_keeps_its_place_until_the_answer(run):
@@ -275,7 +300,7 @@ def test_a_client_that_leaves_keeps_its_place_until_the_answer(run):
             server.requests.append(r)
             if r.params["QUERY_STRING"] == "slow":
                 go.wait(20)
-            connection.send(OK)
+            connection.answer(OK)
     server, proxy, port = app(run, handler=handler, pool={"max": 1, "abort_wait": "100ms"})
     with Client(port) as c:
         c.send(request("/?slow"))
@@ -296,7 +321,7 @@ def test_a_worker_that_is_busy_after_its_answer(run):
     def handler(server, connection):
         while (r := connection.request()) is not None:
             server.requests.append(r)
-            connection.send(fcgi.reply(r.params["REQUEST_METHOD"]))
+            connection.answer(fcgi.reply(r.params["REQUEST_METHOD"]))
             if r.params["QUERY_STRING"] == "finish":
                 go.wait(30)
     server, proxy, port = app(run, handler=handler, pool={"max": 2}, workers=1)
@@ -324,7 +349,7 @@ def test_all_workers_are_busy_after_their_answers(run):
             server.requests.append(r)
             if r.params["QUERY_STRING"] == "finish":
                 both.wait(10)
-            connection.send(fcgi.reply(r.params["REQUEST_METHOD"]))
+            connection.answer(fcgi.reply(r.params["REQUEST_METHOD"]))
             if r.params["QUERY_STRING"] == "finish":
                 go.wait(30)
     server, proxy, port = app(run, handler=handler, pool={"max": 2}, workers=1)
@@ -366,7 +391,7 @@ def test_a_full_backlog_is_waited_for(run):
             c = fcgi.Connection(sock)
             try:
                 while c.request() is not None:
-                    c.send(OK)
+                    c.answer(OK)
             except (OSError, ConnectionError, AssertionError):
                 c.close()
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(6)]
