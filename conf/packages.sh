@@ -5,7 +5,7 @@ set -u
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libev-dev libyaml-dev libc-ares-dev libssl-dev iproute2"
 TESTS="$BUILD clang libclang-rt-14-dev python3 python3-pytest python3-yaml python3-h11 curl gcovr nginx-light haproxy apache2 openssl testssl.sh \
     php-fpm php-cli php-memcached libapache2-mod-php memcached libmemcached-tools nutcracker iproute2 strace procps slowhttptest \
-    nodejs node-ws python3-websockets python3-httpx python3-aiohttp"
+    nodejs node-ws python3-cryptography python3-websockets python3-httpx python3-aiohttp"
 FULL="$TESTS chromium wordpress wordpress-theme-twentytwentythree mariadb-server php-mysql php-gd"
 BENCH="$TESTS valgrind linux-perf"
 case "${1:-}" in

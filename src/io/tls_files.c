@@ -1,11 +1,9 @@
-/* tls_files.c: certificates, keys, trusted authorities, revocation lists and OCSP responses: from files into
- * OpenSSL's contexts, with a message that says which file and what about it. Main thread, at start and
- * reload. */
+/* tls_files.c: certificates, keys, trusted authorities and revocation lists: from files into OpenSSL's contexts, with a
+ * message that says which file and what about it. Main thread, at start and reload. */
 #include "io/tls_private.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -13,7 +11,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Mozilla's "intermediate": forward secrecy and authenticated encryption only. TLS 1.3 has its own, fixed
  * list. */
@@ -34,14 +31,14 @@ void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index
 }
 
 /* What OpenSSL says is wrong, in words. */
-static const char *reason(void)
+const char *la_tls_reason(void)
 {
     unsigned long e = ERR_peek_last_error();
     const char *text = e ? ERR_reason_error_string(e) : NULL;
     return text ? text : "not understood";
 }
 
-static BIO *open_file(struct la_tls_build *b, enum la_tls_part part, size_t index, const char *path)
+BIO *la_tls_open(struct la_tls_build *b, enum la_tls_part part, size_t index, const char *path)
 {
     FILE *f = fopen(path, "re");
     if (f == NULL) {
@@ -92,12 +89,12 @@ static void tell_dates(struct la_tls_build *b, size_t index, const char *path, c
 /* The certificate, then its chain. */
 static X509 *read_chain(struct la_tls_build *b, const char *path, size_t index, STACK_OF(X509) * *chain)
 {
-    BIO *bio = open_file(b, LA_TLS_CERTIFICATE, index, path);
+    BIO *bio = la_tls_open(b, LA_TLS_CERTIFICATE, index, path);
     if (bio == NULL)
         return NULL;
     X509 *leaf = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL), *x;
     if (leaf == NULL) {
-        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: no certificate in PEM form (%s)", path, reason());
+        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: no certificate in PEM form (%s)", path, la_tls_reason());
         BIO_free(bio);
         return NULL;
     }
@@ -107,7 +104,7 @@ static X509 *read_chain(struct la_tls_build *b, const char *path, size_t index, 
     unsigned long e = ERR_peek_last_error();
     if (e && !(ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE))
         la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: certificate %d of the chain is broken (%s)", path,
-                        sk_X509_num(*chain) + 2, reason());
+                        sk_X509_num(*chain) + 2, la_tls_reason());
     ERR_clear_error();
     BIO_free(bio);
     tell_dates(b, index, path, leaf);
@@ -117,7 +114,7 @@ static X509 *read_chain(struct la_tls_build *b, const char *path, size_t index, 
 static EVP_PKEY *read_key(struct la_tls_build *b, const char *path, size_t index)
 {
     bool asked = false;
-    BIO *bio = open_file(b, LA_TLS_KEY, index, path);
+    BIO *bio = la_tls_open(b, LA_TLS_KEY, index, path);
     if (bio == NULL)
         return NULL;
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked);
@@ -126,7 +123,7 @@ static EVP_PKEY *read_key(struct la_tls_build *b, const char *path, size_t index
         la_tls_complain(b, LA_TLS_KEY, index, false,
                         "%s: the key has a passphrase; write it without one (openssl pkey)", path);
     else if (key == NULL)
-        la_tls_complain(b, LA_TLS_KEY, index, false, "%s: no private key in PEM form (%s)", path, reason());
+        la_tls_complain(b, LA_TLS_KEY, index, false, "%s: no private key in PEM form (%s)", path, la_tls_reason());
     return key;
 }
 
@@ -143,7 +140,7 @@ bool la_tls_use_pair(struct la_tls_build *b, SSL_CTX *ctx, const struct la_tls_p
         fine = false;
     }
     if (fine && SSL_CTX_use_cert_and_key(ctx, leaf, key, chain, 1) != 1) {
-        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: cannot be used: %s", pair->certificate, reason());
+        la_tls_complain(b, LA_TLS_CERTIFICATE, index, false, "%s: cannot be used: %s", pair->certificate, la_tls_reason());
         fine = false;
     }
     X509_free(leaf);
@@ -154,7 +151,7 @@ bool la_tls_use_pair(struct la_tls_build *b, SSL_CTX *ctx, const struct la_tls_p
 
 static bool read_crl(struct la_tls_build *b, SSL_CTX *ctx, const char *path)
 {
-    BIO *bio = open_file(b, LA_TLS_CRL, 0, path);
+    BIO *bio = la_tls_open(b, LA_TLS_CRL, 0, path);
     X509_CRL *crl;
     int n = 0;
     if (bio == NULL)
@@ -170,7 +167,7 @@ static bool read_crl(struct la_tls_build *b, SSL_CTX *ctx, const char *path)
     }
     BIO_free(bio);
     if (n == 0)
-        la_tls_complain(b, LA_TLS_CRL, 0, false, "%s: no revocation list in PEM form (%s)", path, reason());
+        la_tls_complain(b, LA_TLS_CRL, 0, false, "%s: no revocation list in PEM form (%s)", path, la_tls_reason());
     ERR_clear_error();
     X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return n > 0;
@@ -181,16 +178,16 @@ bool la_tls_use_trust(struct la_tls_build *b, SSL_CTX *ctx, const char *ca, cons
     if (ca == NULL) {
         if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
             la_tls_complain(b, LA_TLS_CA, 0, false, "the system's certificate authorities cannot be read: %s",
-                            reason());
+                            la_tls_reason());
             return false;
         }
     } else {
-        BIO *bio = open_file(b, LA_TLS_CA, 0, ca);
+        BIO *bio = la_tls_open(b, LA_TLS_CA, 0, ca);
         if (bio == NULL)
             return false;
         BIO_free(bio);
         if (SSL_CTX_load_verify_file(ctx, ca) != 1) {
-            la_tls_complain(b, LA_TLS_CA, 0, false, "%s: no certificate in PEM form (%s)", ca, reason());
+            la_tls_complain(b, LA_TLS_CA, 0, false, "%s: no certificate in PEM form (%s)", ca, la_tls_reason());
             return false;
         }
     }
@@ -209,60 +206,6 @@ bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, c
     if (SSL_CTX_set1_groups_list(ctx, groups) != 1)
         la_tls_complain(b, LA_TLS_CIPHERS, 0, false, "this OpenSSL lacks the groups X25519, P-256 and P-384");
     return !b->failed;
-}
-
-/* ---- OCSP ---- */
-
-static int64_t wall_of(const ASN1_GENERALIZEDTIME *t)
-{
-    struct tm tm;
-    return t && ASN1_TIME_to_tm(t, &tm) ? (int64_t)timegm(&tm) : 0;
-}
-
-/* Is this response about the context's certificate, good and timely? */
-static const char *judge_ocsp(OCSP_BASICRESP *basic, X509 *leaf, int64_t *until_s)
-{
-    for (int i = 0; i < OCSP_resp_count(basic); i++) {
-        OCSP_SINGLERESP *one = OCSP_resp_get0(basic, i);
-        ASN1_INTEGER *serial = NULL;
-        ASN1_GENERALIZEDTIME *next = NULL;
-        OCSP_id_get0_info(NULL, NULL, NULL, &serial, (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(one));
-        if (ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0)
-            continue;
-        int status = OCSP_single_get0_status(one, NULL, NULL, NULL, &next);
-        if (status != V_OCSP_CERTSTATUS_GOOD)
-            return status == V_OCSP_CERTSTATUS_REVOKED ? "says that the certificate is revoked"
-                                                       : "says that the certificate is unknown";
-        *until_s = wall_of(next);
-        return NULL;
-    }
-    return "is for another certificate";
-}
-
-bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair, size_t index)
-{
-    BIO *bio = open_file(b, LA_TLS_OCSP, index, pair->ocsp);
-    if (bio == NULL)
-        return false;
-    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE_bio(bio, NULL);
-    BIO_free(bio);
-    OCSP_BASICRESP *basic = response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL
-                                ? OCSP_response_get1_basic(response)
-                                : NULL;
-    const char *wrong = response == NULL ? "is not an OCSP response in DER form"
-                        : basic == NULL  ? "is an OCSP response without an answer"
-                                         : judge_ocsp(basic, SSL_CTX_get0_certificate(e->ctx), &e->ocsp_until_s);
-    if (wrong) {
-        la_tls_complain(b, LA_TLS_OCSP, index, false, "%s: %s", pair->ocsp, wrong);
-    } else {
-        int n = i2d_OCSP_RESPONSE(response, &e->ocsp);
-        e->ocsp_n = n > 0 ? (size_t)n : 0;
-        if (e->ocsp_until_s && e->ocsp_until_s < (int64_t)time(NULL))
-            la_tls_complain(b, LA_TLS_OCSP, index, true, "%s: has expired, it is not sent", pair->ocsp);
-    }
-    OCSP_BASICRESP_free(basic);
-    OCSP_RESPONSE_free(response);
-    return wrong == NULL;
 }
 
 /* ---- hashes of what decides ---- */

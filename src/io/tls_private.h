@@ -58,10 +58,14 @@ void la_tls_complain(struct la_tls_build *b, enum la_tls_part part, size_t index
 bool la_tls_use_pair(struct la_tls_build *b, SSL_CTX *ctx, const struct la_tls_pair *pair, size_t index);
 bool la_tls_use_trust(struct la_tls_build *b, SSL_CTX *ctx, const char *ca, const char *crl);
 bool la_tls_use_ciphers(struct la_tls_build *b, SSL_CTX *ctx, int min_version, const char *ciphers, const char *suites);
-bool la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair, size_t index);
+BIO *la_tls_open(struct la_tls_build *b, enum la_tls_part part, size_t index, const char *path);
+const char *la_tls_reason(void); /* what OpenSSL says is wrong, in words */
 /* Adds a file's content (or its absence) to a hash. */
 void la_tls_digest_file(EVP_MD_CTX *md, const char *path);
 void la_tls_digest_text(EVP_MD_CTX *md, const char *text);
+
+/* tls_ocsp.c: what is to be stapled with the entry's certificate. */
+void la_tls_read_ocsp(struct la_tls_build *b, struct la_tls_entry *e, const struct la_tls_pair *pair, size_t index);
 
 /* tls_server.c: the entry for a server name; the first when none fits. */
 unsigned la_tls_pick(const struct la_tls *t, const char *server_name);

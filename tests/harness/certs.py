@@ -3,6 +3,10 @@ import os
 import ssl
 import subprocess
 
+import cryptography.x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
 DAY = 86400
 
 
@@ -115,11 +119,23 @@ organizationName = optional
         openssl("ca", "-config", self._path("ca.cnf"), "-gencrl", "-out", out)
         return out
 
-    def ocsp(self, pair, name="ocsp.der"):
-        """A response of this authority about pair's certificate, in DER."""
-        out = self._path(name)
-        openssl("ocsp", "-index", self._path("index.txt"), "-CA", self.certificate, "-rsigner", self.certificate, "-rkey", self.key,
-                "-issuer", self.certificate, "-cert", pair.certificate, "-respout", out, "-ndays", 3, "-noverify")
+    def ocsp(self, pair, name="ocsp.der", signer=None, *words):
+        """A response of this authority about pair's certificate, in DER. signer: another Pair or Authority signs it."""
+        out, signer = self._path(name), signer or self
+        openssl("ocsp", "-index", self._path("index.txt"), "-CA", self.certificate, "-rsigner", signer.certificate, "-rkey", signer.key,
+                "-issuer", self.certificate, "-cert", pair.certificate, "-respout", out, "-ndays", 3, "-noverify", *words)
+        return out
+
+    def ocsp_of(self, pair, start, end, name="dated.der"):
+        """The same for other times (datetime, UTC), which openssl(1) cannot say."""
+        x = lambda path: cryptography.x509.load_pem_x509_certificate(open(path, "rb").read())
+        issuer, out = x(self.certificate), self._path(name)
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            cert=x(pair.certificate), issuer=issuer, algorithm=hashes.SHA1(), cert_status=ocsp.OCSPCertStatus.GOOD, this_update=start,
+            next_update=end, revocation_time=None, revocation_reason=None).responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+        key = serialization.load_pem_private_key(open(self.key, "rb").read(), None)
+        with open(out, "wb") as f:
+            f.write(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
         return out
 
 

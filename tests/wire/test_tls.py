@@ -1,5 +1,6 @@
 """TLS towards clients: real clients, certificates by name, resumption, client certificates, stapling, reload, and what
 goes wrong: garbage, silence, wrong files."""
+import datetime
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from harness import proxy as proxies
-from harness.certs import Authority, client_context, openssl
+from harness.certs import Authority, Pair, client_context, openssl
 from harness.peers import clean
 from harness.proxy import KIND, config, free_port, lastack
 from harness.raw import Client, get, request
@@ -198,11 +199,63 @@ def test_ocsp_response_is_stapled(run, ca):
     said = s_client(port, "-status", ca=ca)
     assert "OCSP Response Status: successful" in said and "Cert Status: good" in said
     conf = dict(proxy.conf)
-    for wrong, message in ((ca.ocsp(other, "other.der"), "is for another certificate"), (pair.certificate, "is not an OCSP response")):
-        conf["listen"][0]["tls"] = {"certificates": [{**pair.conf, "ocsp": wrong}]}
-        proxy.reload(conf, expect="failure")
-        assert message in proxy.log()
+    conf["listen"][0]["tls"] = {"certificates": [{**pair.conf, "ocsp": ca.ocsp(other, "other.der")}]}
+    proxy.reload(conf, expect="failure")
+    assert "is for another certificate" in proxy.log()
     assert "Cert Status: good" in s_client(port, "-status", ca=ca)
+
+
+def broken(path):
+    """The same response with a wrong last byte: without certificates in it, that is the signature's."""
+    data = bytearray(open(path, "rb").read())
+    data[-1] ^= 1
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def responses(run, ca, pair):
+    """[(certificate file, OCSP file, None or what is said of it, is it an error)]"""
+    foreign, gone = Authority(run.folder("foreign"), "foreign"), ca.issue("gone")
+    delegate, server = ca.issue("delegate", names=(), extra=["extendedKeyUsage=OCSPSigning"]), ca.issue("server", names=())
+    stranger = foreign.issue("stranger", names=(), extra=["extendedKeyUsage=OCSPSigning"])
+    ca.revoke(gone)
+    now, day = datetime.datetime.utcnow(), datetime.timedelta(days=1)
+    not_signed = "is not signed by the certificate's issuer"
+    return [
+        (pair, ca.ocsp(pair, "good.der"), None, False),
+        (pair, ca.ocsp(pair, "delegate.der", delegate), None, False),
+        (pair, ca.ocsp(pair, "bare.der", None, "-resp_no_certs"), None, False),
+        (pair, ca.ocsp_of(pair, now - day, now + day, "dated.der"), None, False),
+        (pair, broken(ca.ocsp(pair, "broken.der", None, "-resp_no_certs")), not_signed, True),
+        (pair, ca.ocsp(pair, "foreign.der", foreign), not_signed, True),
+        (pair, ca.ocsp(pair, "stranger.der", stranger), not_signed, True),
+        (pair, ca.ocsp(pair, "server.der", server), not_signed, True),
+        (pair, ca.ocsp(gone, "other.der"), "is for another certificate", True),
+        (gone, ca.ocsp(gone, "gone.der"), "says that the certificate is revoked", True),
+        (pair, pair.certificate, "is not an OCSP response in DER form", True),
+        (pair, ca.ocsp_of(pair, now - 3 * day, now - day, "expired.der"), "has expired, it is not sent", False),
+        (pair, ca.ocsp_of(pair, now + day, now + 3 * day, "early.der"), "is not valid yet, it is not sent", False),
+        (Pair(pair.certificate, pair.key), ca.ocsp(pair, "alone.der"), "cannot be verified, it is not sent", False),
+    ]
+
+
+def test_a_wrong_ocsp_response_is_named_and_not_stapled(run, ca):
+    cases = responses(run, ca, ca.issue())
+    conf = lambda certificates: config({"app": {"servers": ["127.0.0.1:1"]}}, [
+        {"address": f"127.0.0.1:{free_port()}", "upstream": "app", "tls": {"certificates": certificates}}])
+    code, out = check(run, conf([{**pair.conf, "ocsp": path} for pair, path, _, _ in cases]))
+    said = {int(n): line for line in out.splitlines() for n in re.findall(r"certificates\[(\d+)\]\.ocsp: ", line)}
+    assert code == 1 and sorted(said) == [n for n, case in enumerate(cases) if case[2]], out
+    for n, line in said.items():
+        _, path, why, error = cases[n]
+        assert f"{path}: {why}" in line and ("warning: " in line) != error, line
+    for pair, path, why, error in cases:
+        if not error:
+            front = run.proxy(conf([{**pair.conf, "ocsp": path}]))
+            answer = s_client(front.conf["listen"][0]["address"].split(":")[1], "-status", ca=ca)
+            assert ("Cert Status: good" in answer) == (why is None), (path, answer)
+            assert ("OCSP response: no response sent" in answer) == (why is not None), (path, answer)
 
 
 # ---- reload ----
@@ -271,27 +324,31 @@ def problem_files(run, ca):
     ]
 
 
+def check(run, conf):
+    path = os.path.join(run.folder("conf"), "lastack.yaml")
+    with open(path, "w") as f:
+        proxies.yaml.safe_dump(conf, f)
+    return lastack("check", path)
+
+
 def test_check_says_which_file_and_why(run, ca):
     path = os.path.join(run.folder("conf"), "lastack.yaml")
     cases = problem_files(run, ca)
 
-    def check(certificates, **tls):
+    def listening(certificates, **tls):
         listen = [{"address": f"127.0.0.1:{free_port()}", "upstream": "app", "tls": {"certificates": certificates, **tls}}]
-        text = config({"app": {"servers": ["127.0.0.1:1"]}}, listen)
-        with open(path, "w") as f:
-            proxies.yaml.safe_dump(text, f)
-        return lastack("check", path)
+        return check(run, config({"app": {"servers": ["127.0.0.1:1"]}}, listen))
     # All at once, each with its place.
-    code, out = check([c for c, _ in cases])
+    code, out = listening([c for c, _ in cases])
     assert code == 1
     for n, (_, said) in enumerate(cases):
         assert re.search(rf"^{re.escape(path)}:\d+:\d+: listen\[0\]\.tls\.certificates\[{n}\]\.", out, re.M), (n, out)
         assert said in out, (said, out)
     good = ca.issue().conf
-    code, out = check([good], ciphers="NONE-SUCH", ciphersuites="NEITHER", client={"ca": "/nowhere/ca.pem"})
+    code, out = listening([good], ciphers="NONE-SUCH", ciphersuites="NEITHER", client={"ca": "/nowhere/ca.pem"})
     assert code == 1 and 'tls.ciphers: no cipher of "NONE-SUCH" is known' in out and "tls.ciphersuites:" in out
     assert "listen[0].tls.client.ca: /nowhere/ca.pem: No such file" in out
-    code, out = check([ca.expired().conf])
+    code, out = listening([ca.expired().conf])
     assert code == 0 and re.search(r"warning: .*certificates\[0\]\.certificate: .*expired \(", out), out
 
 
