@@ -83,8 +83,7 @@ class Player(Recorder):
     def serve(self, connection, told):
         if not told.target.startswith("/t"):
             return super().serve(connection, told)
-        self.parts = [fcgi.addressed(p, connection.id) if isinstance(p, bytes) else p for p in self.parts]
         try:
-            return self._play(connection)
+            return self._play(connection, [fcgi.addressed(p, connection.id) if isinstance(p, bytes) else p for p in self.parts])
         finally:
             self.played.set()

@@ -130,12 +130,12 @@ class Player(Strict):
         if not message.target.startswith("/t"):
             return super().serve(connection, message)
         try:
-            return self._play(connection)
+            return self._play(connection, self.parts)
         finally:
             self.played.set()
 
-    def _play(self, connection):
-        for part in self.parts:
+    def _play(self, connection, parts):
+        for part in parts:
             if part == "idle":
                 self.heard.wait(10)
             elif part == "fin":
