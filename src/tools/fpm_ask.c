@@ -10,6 +10,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#define PROBE_ID 1
+
 static int connect_to(const struct la_addr *a)
 {
     struct timeval patience = {.tv_sec = FPM_PATIENCE_S};

@@ -9,6 +9,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import tempfile
 
 import measure  # first: it says where harness is
 import caches
@@ -167,28 +168,47 @@ class _Through:
         self.proxy, self.port, self.name, self.pids, self.log = proxy, relay.port, proxy.name, proxy.pids, proxy.log
 
 
-def tls(bench):
-    """a new TLS connection for each request, ECDSA P-256 and RSA 2048, full handshakes and resumed ones"""
+def _tls_sites(bench, **options):
+    """(what, the proxies, each behind a relay that speaks TLS), for each kind of key and of handshake."""
     for kind in ("ec", "rsa"):
-        pem = Authority(os.path.join(bench.work, f"ca-{kind}"), kind=kind).issue(kind=kind).whole
+        pem = Authority(tempfile.mkdtemp(dir=bench.work), kind=kind).issue(kind=kind).whole
         for name, resume in (("full", False), ("resumed", True)):
-            with bench.site(128, tls=pem, only=REAL) as proxies, contextlib.ExitStack() as relays:
+            with bench.site(128, tls=pem, only=REAL, **options) as proxies, contextlib.ExitStack() as relays:
                 through = []
                 for p in proxies:
                     relay = Relay(bench.work, f"127.0.0.1:{p.port}", 0, connect_tls="test", resume=resume)
                     relays.callback(relay.close)
                     through.append(_Through(p, relay))
-                found = {p.name: [] for p in through}
-                for p in through:
-                    bench.load.run(p, kept=False, clients=16, ms=200)
-                for p in bench.rounds(through, bench.options.rounds):
-                    found[p.name].append(_cpu_run(bench, p, 1e-3, kept=False, clients=16, ms=bench.ms))
-                for p in through:
-                    with measure.Syscalls(p.pids(), os.path.join(p.proxy.folder, "strace")) as calls:
-                        n = bench.options.requests // 4
-                        bench.load.run(p, kept=False, clients=16, requests=n)
-                    bench.table.add(f"tls {kind} {name}", "syscalls", "per request", p.name, [sum(calls.calls.values()) / n])
-            _cpu_metrics(bench, f"tls {kind} {name}", found, "", "us per request")
+                yield f"tls {kind} {name}", through
+
+
+def tls(bench):
+    """a new TLS connection for each request, ECDSA P-256 and RSA 2048, full handshakes and resumed ones"""
+    for row, through in _tls_sites(bench):
+        found = {p.name: [] for p in through}
+        for p in through:
+            bench.load.run(p, kept=False, clients=16, ms=200)
+        for p in bench.rounds(through, bench.options.rounds):
+            found[p.name].append(_cpu_run(bench, p, 1e-3, kept=False, clients=16, ms=bench.ms))
+        for p in through:
+            with measure.Syscalls(p.pids(), os.path.join(p.proxy.folder, "strace")) as calls:
+                n = bench.options.requests // 4
+                bench.load.run(p, kept=False, clients=16, requests=n)
+            bench.table.add(row, "syscalls", "per request", p.name, [sum(calls.calls.values()) / n])
+        _cpu_metrics(bench, row, found, "", "us per request")
+
+
+def tls_counts(bench):
+    """the same in instructions in user space, by callgrind"""
+    n = min(bench.options.requests // 4, 500)
+    for row, through in _tls_sites(bench, callgrind=True):
+        for p in through:
+            bench.load.run(p, kept=False, clients=8, requests=n // 2)
+            counter = p.proxy.instructions
+            counter.take()
+            bench.load.run(p, kept=False, clients=8, requests=n)
+            bench.table.add(row, "user", "instructions per request", p.name, [counter.take() / n])
+            counter.annotate(os.path.join(bench.out, f"callgrind-{row.replace(' ', '-')}-{p.name}.txt"), n)
 
 
 def latency(bench):
@@ -322,5 +342,5 @@ def micro(bench):
         bench.table.add("micro", name, "instructions", "lastack", [(many - few) / 2000])
 
 
-ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, php, php_counts, tls, syscalls, instructions, latency,
+ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, php, php_counts, tls, tls_counts, syscalls, instructions, latency,
                                 idle, opened, scaling, slow, generator, micro)} | caches.ROWS

@@ -76,6 +76,7 @@ def with_log(one):
     def run(world, case, way, rng):
         why = one(world, case, way, rng)
         if why and world.was_busy():
+            world.log_of_the_run()
             why = one(world, case, way, rng)
         if why is None:
             return None
