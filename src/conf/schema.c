@@ -100,7 +100,7 @@ static const struct la_key listen_tls_keys[] = {
      .example = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256",
      .doc = "for TLS 1.2; default: Mozilla's intermediate list, ECDHE only"},
     {"ciphersuites", LA_T_STRING, L(tls.ciphersuites), .form = "a list of TLS 1.3 suites",
-     .example = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", .doc = "for TLS 1.3; default: OpenSSL's"},
+     .example = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", .doc = "for TLS 1.3; default: Mozilla's order, AES-128 first"},
     {"session", LA_T_DURATION, L(tls.session_ms), .high = DAY, .def = "12h",
      .doc = "how long a session can be resumed (by ticket, at any worker, across reloads); 0 = never"},
     {"client", LA_T_OBJECT, .keys = &client_object, .doc = "client certificates"},
