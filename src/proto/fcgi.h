@@ -17,8 +17,8 @@ enum la_fcgi_seen {
     LA_FCGI_BUSY,    /* its worker has not read it, and it may go elsewhere */
     LA_FCGI_STARVES, /* nobody accepts the connection: look again after *again_ms */
 };
-/* How long to wait for the first byte before looking; 0: nothing would be seen. */
-uint64_t la_fcgi_watch_ms(const struct la_call *c);
+/* How long to wait before looking, of most_ms for the first byte or for more room to send; 0: nothing would be seen. */
+uint64_t la_fcgi_watch_ms(const struct la_call *c, uint64_t most_ms);
 enum la_fcgi_seen la_fcgi_look(struct la_call *c, uint64_t *again_ms);
 /* Bytes came while the other side has read nothing of the request: they are no answer to it. Costs system calls. */
 bool la_fcgi_unasked(const struct la_call *c);

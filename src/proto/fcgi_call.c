@@ -95,16 +95,21 @@ static void write_frame(struct la_call *c)
     f->tail_n = (uint8_t)w.n;
 }
 
+/* The next thing must come within ms; until the first byte of a response, it is looked after sooner whether anybody reads. */
+static void await(struct la_call *c, uint64_t ms)
+{
+    uint64_t watch_ms = c->got_bytes ? 0 : la_fcgi_watch_ms(c, ms);
+    c->fcgi.watching = watch_ms > 0;
+    set_progress(c, watch_ms ? watch_ms : ms);
+}
+
 static void request_sent(struct la_call *c)
 {
     c->request_done = true;
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
-    if (!c->head_done) {
-        uint64_t watch_ms = c->got_bytes ? 0 : la_fcgi_watch_ms(c);
-        c->fcgi.watching = watch_ms > 0;
-        set_progress(c, watch_ms ? watch_ms : c->response_ms);
-    }
+    if (!c->head_done)
+        await(c, c->response_ms);
     c->on->sent(c);
 }
 
@@ -199,8 +204,8 @@ static void send_request(struct la_call *c)
         }
         if (sent < (ssize_t)total) {
             want(c, true);
-            if (!la_timer_is_set(&c->timer))
-                set_progress(c, c->send_ms);
+            if (sent > 0 || !la_timer_is_set(&c->timer))
+                await(c, c->send_ms);
             return;
         }
         if (c->ended_chunks && c->debt_n == 0 && c->head_sent == head_bytes(c))
@@ -422,17 +427,18 @@ static void on_event(struct la_conn *conn, int events)
     leave(c);
 }
 
-/* No byte yet, and it is time to look why. */
+/* No byte yet, or none taken for a while, and it is time to look why. */
 static void on_watch(struct la_call *c)
 {
-    uint64_t waited = (la_loop_now_ns(c->env->loop) - c->sent_ns) / 1000000u;
-    uint64_t left = waited < c->response_ms ? c->response_ms - waited : 0, ms = left;
+    uint64_t from_ns = c->request_done ? c->sent_ns : c->progress_ns, most = c->request_done ? c->response_ms : c->send_ms;
+    uint64_t waited = (la_loop_now_ns(c->env->loop) - from_ns) / 1000000u;
+    uint64_t left = waited < most ? most - waited : 0, ms = left;
     enum la_fcgi_seen seen = la_fcgi_look(c, &ms);
     c->fcgi.watching = seen == LA_FCGI_STARVES;
     if (seen == LA_FCGI_BUSY)
         fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_WORKER_BUSY, false);
     else if (left == 0)
-        fail(c, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
+        fail(c, c->request_done ? LA_RESPONSE_TIMEOUT : LA_SEND_TIMEOUT, LA_CLOSE_TIMEOUT, false);
     else
         la_timer_set(&c->timer, la_min64(ms, left));
 }

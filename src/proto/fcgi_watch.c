@@ -26,11 +26,11 @@ static bool too_many(const struct la_server *s)
     return atomic_load(&s->app.fixed) && atomic_load(&s->used) > atomic_load(&s->app.total);
 }
 
-uint64_t la_fcgi_watch_ms(const struct la_call *c)
+uint64_t la_fcgi_watch_ms(const struct la_call *c, uint64_t most_ms)
 {
     bool can_tell = is_unix(c) || (c->conn->fresh && too_many(c->conn->outlet->pool.server));
     uint64_t ms = la_conn_may_starve(c->conn) ? AGAIN_MS : WATCH_MS;
-    return can_tell && c->response_ms > ms ? ms : 0;
+    return can_tell && most_ms > ms ? ms : 0;
 }
 
 static void warn(const struct la_call *c)

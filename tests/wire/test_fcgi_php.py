@@ -159,15 +159,17 @@ def test_a_short_backlog_and_many_clients(run):
     assert twin["status_5xx"] > 0 and "11: Resource temporarily unavailable" in nginx.errors(), "this load shows nothing"
 
 
-@pytest.mark.parametrize("method, tcp", [("GET", False), ("POST", False), ("POST", True)], ids=["unix-GET", "unix-POST", "tcp-POST"])
-def test_a_pool_that_is_larger_than_fpm(run, method, tcp):
+@pytest.mark.parametrize("method, tcp, body", [("GET", False, 0), ("POST", False, 10), ("POST", False, 1 << 20), ("POST", True, 10)],
+                         ids=["unix-GET", "unix-POST", "unix-large-POST", "tcp-POST"])
+def test_a_pool_that_is_larger_than_fpm(run, method, tcp, body):
     """Two children, eight places: idle connections would hold both children for ever, and what the others carry would never be accepted.
-    They give way, nothing is run twice, and it is said what is wrong. On TCP that takes php-fpm's own count of its children."""
+    They give way, nothing is run twice, and it is said what is wrong. On TCP that takes php-fpm's own count of its children. What is
+    larger than a socket holds is never sent in full to nobody."""
     fpm, proxy, port, root = php(run, {"count": COUNT}, fpm={"children": 2, "port": free_port() if tcp else None}, pool={"max": 8},
                                  fastcgi={"status_path": "/fpm-status"} if tcp else None)
     if tcp:
         until(lambda: proxy.metrics().sum("lastack_fpm_processes") == 2, 10, "php-fpm's count")
-    load = run.load(port, clients=8, requests=scale(60, 1000), method=method, body=10 if method == "POST" else 0,
+    load = run.load(port, clients=8, requests=scale(60, 1000), method=method, body=body,
                     path="/count.php?t={token}", no_token=True, timeout_ms=5000)
     result = clean(load.result())
     lines = open(os.path.join(root, "count")).read().splitlines()
