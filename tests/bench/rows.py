@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from proxies import Origin, pinned, program
 from table import REAL
 
 LARGE = 1 << 20
+STALLED, HALF_HELLO = 1000, b"\x16\x03\x01\x02\x00\x01\x00"  # a record of 512 bytes begins, and goes no further
 WARM = 6000  # requests before a count begins: lastack looks at each connection of a server before use until 4,096 were quiet
 
 
@@ -168,18 +170,23 @@ class _Through:
         self.proxy, self.port, self.name, self.pids, self.log = proxy, relay.port, proxy.name, proxy.pids, proxy.log
 
 
+def _through_tls(bench, proxies, relays, resume):
+    """Each proxy behind a relay that speaks TLS to it; relays is the ExitStack that ends them."""
+    through = []
+    for p in proxies:
+        relay = Relay(bench.work, f"127.0.0.1:{p.port}", 0, connect_tls="test", resume=resume)
+        relays.callback(relay.close)
+        through.append(_Through(p, relay))
+    return through
+
+
 def _tls_sites(bench, **options):
     """(what, the proxies, each behind a relay that speaks TLS), for each kind of key and of handshake."""
     for kind in ("ec", "rsa"):
         pem = Authority(tempfile.mkdtemp(dir=bench.work), kind=kind).issue(kind=kind).whole
         for name, resume in (("full", False), ("resumed", True)):
             with bench.site(128, tls=pem, only=REAL, **options) as proxies, contextlib.ExitStack() as relays:
-                through = []
-                for p in proxies:
-                    relay = Relay(bench.work, f"127.0.0.1:{p.port}", 0, connect_tls="test", resume=resume)
-                    relays.callback(relay.close)
-                    through.append(_Through(p, relay))
-                yield f"tls {kind} {name}", through
+                yield f"tls {kind} {name}", _through_tls(bench, proxies, relays, resume)
 
 
 def tls(bench):
@@ -230,22 +237,30 @@ def latency(bench):
                 bench.table.add(f"latency {name}", metric, "us", proxy, [r[f"{metric}_us"] for r in runs])
 
 
+def _idle(bench, row, p, n):
+    bench.load.run(p, kept=True, clients=8, requests=2000)
+    before = measure.memory(p.pids())
+    holder = subprocess.Popen(bench.load.words(p, clients=n, hold=1), stdout=subprocess.PIPE, text=True)
+    try:
+        if holder.stdout.readline() != "holding\n":
+            raise RuntimeError(f"{p.name}: {n} idle clients did not come about")
+        after = measure.memory(p.pids())
+    finally:
+        holder.terminate()
+        holder.wait(20)
+    bench.table.add(row, "RSS per client", "bytes", p.name, [(after[0] - before[0]) / n])
+    bench.table.add(row, "PSS per client", "bytes", p.name, [(after[1] - before[1]) / n])
+
+
 def idle(bench):
-    """memory per idle client that keeps its connection"""
+    """memory per idle client that keeps its connection, without and with TLS"""
     with bench.site(128, kept=True, only=REAL) as proxies:
         for p in proxies:
-            bench.load.run(p, kept=True, clients=8, requests=2000)
-            n, before = bench.options.idle, measure.memory(p.pids())
-            holder = subprocess.Popen(bench.load.words(p, clients=n, hold=1), stdout=subprocess.PIPE, text=True)
-            try:
-                if holder.stdout.readline() != "holding\n":
-                    raise RuntimeError(f"{p.name}: {n} idle clients did not come about")
-                after = measure.memory(p.pids())
-            finally:
-                holder.terminate()
-                holder.wait(20)
-            bench.table.add("idle", "RSS per client", "bytes", p.name, [(after[0] - before[0]) / n])
-            bench.table.add("idle", "PSS per client", "bytes", p.name, [(after[1] - before[1]) / n])
+            _idle(bench, "idle", p, bench.options.idle)
+    pem = Authority(tempfile.mkdtemp(dir=bench.work)).issue().whole
+    with bench.site(128, kept=True, tls=pem, only=REAL) as proxies, contextlib.ExitStack() as relays:
+        for p in _through_tls(bench, proxies, relays, False):
+            _idle(bench, "idle tls", p, bench.options.idle)
 
 
 def opened(bench):
@@ -311,6 +326,26 @@ def slow(bench):
         bench.table.add("slow", "p99 with slow clients / without", "", proxy, [a / b for a, b in zip(during, without)])
 
 
+def stalled(bench):
+    """p99 of normal traffic while 1,000 TLS connections stall in their handshakes"""
+    pem = Authority(tempfile.mkdtemp(dir=bench.work)).issue().whole
+    with bench.site(128, tls=pem, only=REAL) as proxies, contextlib.ExitStack() as relays:
+        found, options = {p.name: ([], []) for p in proxies}, dict(clients=16, rate=100, ms=bench.ms)
+        for p in bench.rounds(_through_tls(bench, proxies, relays, True), 1 if bench.options.quick else 3):
+            bench.load.run(p, **options)
+            found[p.name][0].append(bench.load.run(p, **options)["p99_us"])
+            with contextlib.ExitStack() as held:
+                for _ in range(STALLED):
+                    client = held.enter_context(socket.create_connection(("127.0.0.1", p.proxy.port), 20))
+                    client.sendall(HALF_HELLO)
+                bench.clients_at(p.proxy, STALLED)
+                found[p.name][1].append(bench.load.run(p, **options)["p99_us"])
+    for proxy, (without, during) in found.items():
+        bench.table.add("stalled", "p99 without stalled handshakes", "us", proxy, without)
+        bench.table.add("stalled", f"p99 with {STALLED:,} stalled handshakes", "us", proxy, during)
+        bench.table.add("stalled", "p99 with stalled handshakes / without", "", proxy, [a / b for a, b in zip(during, without)])
+
+
 def generator(bench):
     """the load generator itself, no proxy between: how late it sends at a fixed rate, and its CPU time"""
     origin = Origin(bench.work, bench.cpus[:1], 128)
@@ -343,4 +378,4 @@ def micro(bench):
 
 
 ROWS = {f.__name__: f for f in (short, short_logged, kept, kept_logged, large, php, php_counts, tls, tls_counts, syscalls, instructions, latency,
-                                idle, opened, scaling, slow, generator, micro)} | caches.ROWS
+                                idle, opened, scaling, slow, stalled, generator, micro)} | caches.ROWS

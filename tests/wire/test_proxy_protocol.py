@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from harness import servers
+from harness import fcgi, servers
 from harness.certs import Authority, client_context
 from harness.proxy import config, free_port, lastack, yaml
 from harness.raw import Client, Crowd, Gone, get, request
@@ -51,6 +51,30 @@ def test_the_client_is_who_the_header_says(run, header, who):
     until(lambda: len(proxy.access()) == 3, 5, "three lines")
     assert {line["client"] for line in proxy.access()} == {who}
     assert proxy.metrics().sum("lastack_proxy_headers_total", result="good") == 2
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("header, who, port", [(v1(), "192.0.2.1", "1111"), (v2("2001:db8::7"), "2001:db8::7", "1111"), (LOCAL, "127.0.0.1", None)],
+                         ids=["v1", "v2", "local"])
+def test_a_script_is_told_of_both_ends(run, header, who, port, secure):
+    """The client is who the header says; the server's address is the listener's own, also where that is a wildcard. HTTPS is what the
+    client speaks to lastack, whatever it says of itself."""
+    root = run.folder("www")
+    open(f"{root}/index.php", "w").close()
+    server, ca = run.own(fcgi.Server(run.directory)), Authority(run.folder("ca"))
+    for address in ("127.0.0.1", "0.0.0.0"):
+        here = free_port()
+        listener = {"address": f"{address}:{here}", "accept_proxy": ["127.0.0.0/8"]}
+        if secure:
+            listener["tls"] = {"certificates": [ca.issue().conf]}
+        run.proxy(config({"app": {"protocol": "fastcgi", "servers": [server.text], "fastcgi": {"root": root}}}, [{**listener, "upstream": "app"}]))
+        with Client(here, preface=header, tls=client_context(ca) if secure else None) as c:
+            assert c.ask("/index.php", headers="X-Forwarded-Proto: https\r\nX-Forwarded-For: 6.6.6.6\r\nHttps: on\r\n").status == 200
+            own = str(c.sock.getsockname()[1])
+        told = server.last.params
+        assert (told["REMOTE_ADDR"], told["REMOTE_PORT"]) == (who, port or own)
+        assert (told["SERVER_ADDR"], told["SERVER_PORT"]) == ("127.0.0.1", str(here))
+        assert (told.get("HTTPS"), told["REQUEST_SCHEME"]) == (("on", "https") if secure else (None, "http"))
 
 
 @pytest.mark.sanitizer
