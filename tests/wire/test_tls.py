@@ -434,7 +434,7 @@ def test_garbage_and_silence_hold_nobody_up(run, ca):
     """Some say nothing, some half a ClientHello, some nonsense; beside them everybody is served."""
     stalled = scale(200 if KIND != "release" else 1000, 1000)
     backend = run.backend()
-    proxy, port = tls_front(run, ca, [backend], listener={"timeouts": {"handshake": "20s"}})
+    proxy, port = tls_front(run, ca, [backend], listener={"timeouts": {"handshake": "10m"}})
     hello = hello_of(port)
     sockets = []
     for n in range(stalled):
