@@ -170,7 +170,7 @@ def test_a_pool_that_is_larger_than_fpm(run, method, tcp, body):
     if tcp:
         until(lambda: proxy.metrics().sum("lastack_fpm_processes") == 2, 10, "php-fpm's count")
     load = run.load(port, clients=8, requests=scale(60, 1000), method=method, body=body,
-                    path="/count.php?t={token}", no_token=True, timeout_ms=5000)
+                    path="/count.php?t={token}", no_token=True, timeout_ms=1000)
     result = clean(load.result())
     lines = open(os.path.join(root, "count")).read().splitlines()
     assert len(lines) == len(set(lines)) == result["status_2xx"]
