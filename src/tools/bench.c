@@ -108,13 +108,22 @@ static bool try_out(struct bench *b)
 
 /* ---- the runs ---- */
 
+/* What the chosen size gives, which limits may have made smaller than the best. */
+static double capacity_of(const struct bench_report *r, unsigned size)
+{
+    const struct bench_verdict *v = &r->verdict;
+    double most = v->capacity > 0 ? v->capacity : v->best_throughput;
+    for (size_t i = 0; i < r->points; i++)
+        if (r->point[i].size == size)
+            most = fmin(most, r->point[i].throughput);
+    return most;
+}
+
 /* Closed: enough that a request waits whenever a connection comes free. Open: one for each that may be under way. */
 static void set_load(struct bench *b, struct bench_run *run)
 {
-    const struct bench_verdict *v = &b->r.verdict;
-    double capacity = v->capacity > 0 ? v->capacity : v->best_throughput;
     unsigned places = run->size * (unsigned)b->r.backends;
-    run->rate = run->stage == BENCH_LEVEL ? run->rate * capacity : b->o.rate;
+    run->rate = run->stage == BENCH_LEVEL ? run->rate * capacity_of(&b->r, run->size) : b->o.rate;
     if (run->rate > 0)
         run->clients = (unsigned)fmin(4000, fmax(64, run->rate * 2));
     else if (b->o.clients)
