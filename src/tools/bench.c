@@ -20,6 +20,7 @@
 
 #define TRY_REQUESTS 8
 #define TRY_S        30.0 /* for all of them */
+#define QUEUE_S      0.2  /* what the smallest pool may make a client wait */
 #define RUN_EXTRA_S  0.15 /* what starting and stopping takes */
 
 struct bench {
@@ -28,6 +29,7 @@ struct bench {
     struct bench_plan *plan;
     struct bench_requests asks;
     bool timed; /* a log at its own times */
+    double try_s; /* what a request took when it was tried out */
     uint64_t from_ns;
 };
 
@@ -102,6 +104,8 @@ static bool try_out(struct bench *b)
     r->interrupted |= run->cut;
     if (r->interrupted)
         snprintf(r->failure, sizeof r->failure, "It was interrupted before anything was measured.");
+    if (run->latency_us->count)
+        b->try_s = (double)run->latency_us->sum_us / 1e6 / (double)run->latency_us->count;
     bench_run_free(run);
     return good && !r->interrupted;
 }
@@ -128,8 +132,8 @@ static void set_load(struct bench *b, struct bench_run *run)
         run->clients = (unsigned)fmin(4000, fmax(64, run->rate * 2));
     else if (b->o.clients)
         run->clients = b->o.clients;
-    else
-        run->clients = places * 2 + 8 < 12000 ? places * 2 + 8 : 12000;
+    else /* as many at all sizes where they are quick, so that only the pool makes a difference */
+        run->clients = (unsigned)fmin(12000, fmax(places * 2.0 + 8, fmin(64, QUEUE_S / fmax(b->try_s, 1e-4))));
     if (run->clients < b->o.threads)
         run->clients = b->o.threads;
 }
