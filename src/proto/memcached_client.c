@@ -240,15 +240,15 @@ static void want(struct la_mclient *c)
 static void pump(struct la_mclient *c)
 {
     c->entered++;
-    uint64_t before;
+    uint64_t had;
     do {
-        before = c->out.n;
         while (!c->abort && !la_list_empty(&c->commands) && c->out.n < held_most(c) &&
                la_mcommand_emit(la_list_first(&c->commands, struct la_mcommand, node)))
             ;
+        had = c->out.n;
         if (!write_out(c))
             break;
-    } while (!c->dead && !c->abort && c->out.n == 0 && before != c->out.n && !la_list_empty(&c->commands));
+    } while (!c->dead && !c->abort && c->out.n == 0 && had > 0 && !la_list_empty(&c->commands)); /* there may be more, and no event tells */
     if (!c->dead && c->abort && c->out.n == 0)
         end(c, true);
     if (!c->dead && c->closing && la_list_empty(&c->commands) && c->out.n == 0)

@@ -27,7 +27,7 @@
 
 struct bench_proxy {
     pid_t pid;
-    char folder[64];
+    char folder[96];
     struct la_addr clients, admin;
     int log_fd;
 };
@@ -106,7 +106,7 @@ static _Noreturn void child(const struct bench_proxy *p, const char *conf)
 static bool make_folder(struct bench_proxy *p)
 {
     const char *tmp = getenv("TMPDIR");
-    if (!tmp || !*tmp || strlen(tmp) > 40)
+    if (!tmp || !*tmp || strlen(tmp) > 70)
         tmp = "/tmp"; /* a Unix socket's path has 107 bytes */
     snprintf(p->folder, sizeof p->folder, "%s/lastack.XXXXXX", tmp);
     if (!mkdtemp(p->folder))

@@ -8,7 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define LATE_US      1000 /* sent later than meant: the load was not the one asked for */
+#define LATE_US      1000 /* sent later than meant, */
+#define LATE_PART    0.1  /* and by so much of the latency: the load was not the one asked for */
 #define CORE_FULL    0.9  /* of a thread's core */
 #define BACKEND_IDLE 0.5  /* cores that a backend uses while it cannot be called busy */
 #define LITTLE_OFF   0.25
@@ -151,6 +152,12 @@ static void note_slo(struct bench_report *r)
     note_levels(r);
 }
 
+static bool sent_late(const struct bench_run *run)
+{
+    uint64_t late = run->late_us ? la_hist_quantile_us(run->late_us, 0.99) : 0;
+    return late > LATE_US && (double)late > LATE_PART * (double)la_hist_quantile_us(run->latency_us, 0.99);
+}
+
 static void note_generator(struct bench_report *r)
 {
     const struct bench_run *late = NULL, *full = NULL;
@@ -159,7 +166,7 @@ static void note_generator(struct bench_report *r)
         double cores = run->generator_cpu_s / run->seconds / fmax(1, r->options->threads), backend = run->backend_cpu_s / run->seconds;
         if (run->cut || run->seconds <= 0)
             continue;
-        if (run->late_us && la_hist_quantile_us(run->late_us, 0.99) > LATE_US)
+        if (sent_late(run))
             late = run;
         if (cores > CORE_FULL && backend < BACKEND_IDLE)
             full = run;

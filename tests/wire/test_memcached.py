@@ -339,3 +339,17 @@ def test_connections_under_way_are_shown(run):
         shown = until(lambda: len(s := json.loads(p.admin("/api/v1/connections")[2])) == 2 and s, 10, "two of them")
         assert sorted((x["listener"], x["state"], x["commands"], x["upstream"]) for x in shown) == [
             ("mc", "data", 1, "cache"), ("mc", "waiting", 2, "cache")]
+
+
+def test_what_is_spooled_reaches_a_reader_of_large_buffers(run):
+    """Answers of which little may be held, to a client that takes all that it is sent: whatever is written at once, the rest follows."""
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], buffer={"response": "4KiB"})
+    large = bytes(900_000)
+    with mc.Client(port) as c:
+        assert c.set(b"large", large) == b"STORED\r\n"
+        for _ in range(5):
+            c.send(b"get large\r\n" * 3)
+            for _ in range(3):
+                assert c.values() == {b"large": large}
+    until(lambda: p.metrics().sum("lastack_disk_used_bytes") == 0, 10, "the spool to be given back")
