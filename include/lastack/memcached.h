@@ -75,7 +75,7 @@ struct la_memc_fault {
 /* p[0..n) begins with a command. *seen: how far an earlier call looked, 0 at first. The slices lie in p. */
 enum la_memc_result la_memc_parse(struct la_memc_request *r, const char *p, size_t n, size_t *seen,
                                   struct la_memc_fault *f);
-/* Takes the next key off *keys. False: there is none. */
+/* Takes the next key, or other word, off *keys. False: there is none, and *key is empty. */
 bool la_memc_next_key(struct la_slice *keys, struct la_slice *key);
 /* The key as the server knows it (base64 decoded) into buf of LA_MEMC_KEY_MAX. */
 struct la_slice la_memc_plain_key(const struct la_memc_request *r, char *buf);

@@ -19,16 +19,9 @@ static bool starts(struct la_slice s, const char *word)
 
 static struct la_slice word(struct la_slice *s)
 {
-    if (s->n == 0)
-        return (struct la_slice){s->p, 0};
-    const char *p = s->p, *end = p + s->n;
-    while (p < end && *p == ' ')
-        p++;
-    const char *from = p;
-    while (p < end && *p != ' ')
-        p++;
-    *s = (struct la_slice){p, (size_t)(end - p)};
-    return (struct la_slice){from, (size_t)(p - from)};
+    struct la_slice w;
+    la_memc_next_key(s, &w);
+    return w;
 }
 
 static bool size_of(struct la_slice s, uint64_t *out)

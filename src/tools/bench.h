@@ -16,12 +16,11 @@
 #include "lastack/addr.h"
 #include "lastack/hist.h"
 #include "lastack/json.h"
+#include "tools/load.h"
 
 #include <stdio.h>
 
 #define BENCH_SIZE_MAX  4096 /* largest pool size */
-#define BENCH_SLICES    240  /* of a run's time, for the heat map */
-#define BENCH_LEVELS    40   /* of latency, for the heat map: below 96 us, 96, 128, 192, 256, ... 50 s and more */
 #define BENCH_ERRORS    16
 #define BENCH_BACKENDS  16
 #define BENCH_NOTES     16
@@ -72,20 +71,9 @@ struct bench_run {
     double busy;            /* connections at work on average; utilisation is busy / size / backends */
     double proxy_cpu_s, backend_cpu_s, generator_cpu_s;
     uint64_t ports_open, ports_time_wait; /* the most seen, this host's ends towards the backends */
-    uint32_t heat[BENCH_SLICES][BENCH_LEVELS]; /* answers by time of their end (a slice: heat_slice_s) and latency */
+    uint32_t heat[LA_LOAD_SLICES][LA_LOAD_LEVELS]; /* answers by time of their end (a slice: heat_slice_s) and latency */
     double heat_slice_s;
 };
-
-/* heat's level of a latency, and where a level begins (level 0: at 0; BENCH_LEVELS: the end of the last's own range). */
-static inline unsigned bench_level(uint64_t us)
-{
-    unsigned top = 63u - (unsigned)__builtin_clzll(us | 64), level = (top - 6) * 2 + (unsigned)((us >> (top - 1)) & 1);
-    return us < 64 ? 0 : level < BENCH_LEVELS ? level : BENCH_LEVELS - 1;
-}
-static inline uint64_t bench_level_low_us(unsigned level)
-{
-    return level == 0 ? 0 : (level % 2 ? 96ull : 64ull) << (level / 2);
-}
 
 struct bench_usl {
     double lambda, sigma, kappa; /* X(n) = lambda n / (1 + sigma (n - 1) + kappa n (n - 1)) */

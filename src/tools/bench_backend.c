@@ -8,31 +8,15 @@
 #include "tools/bench.h"
 
 #include "lastack/diag.h"
+#include "tools/dial.h"
 #include "tools/fpm_ask.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define PATIENCE_S 3
-
-static int dial(const struct la_addr *a)
-{
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    int fd = socket(la_addr_family(a), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* bounds connect too */
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(fd, &a->u.sa, a->len) == 0)
-        return fd;
-    int e = errno == EINPROGRESS || errno == EAGAIN ? ETIMEDOUT : errno;
-    close(fd);
-    errno = e;
-    return -1;
-}
 
 /* "unix:/path", "10.0.0.1:80", or a name with a port. False: why. */
 static bool resolve(struct la_addr *out, struct la_slice text, const char **why)
@@ -76,7 +60,7 @@ static void ask_memcached(struct bench_backend *b)
     static const char question[] = "version\r\nstats settings\r\nquit\r\n";
     char text[8192], version[64] = "?";
     size_t n = 0;
-    int fd = dial(&b->address);
+    int fd = la_tool_dial(&b->address, PATIENCE_S);
     if (fd < 0)
         return;
     ssize_t k = send(fd, question, sizeof question - 1, MSG_NOSIGNAL);
@@ -140,9 +124,10 @@ static bool add(struct bench_report *r, struct la_slice text)
 bool bench_backend_alive(const struct bench_report *r, char *why, size_t why_n)
 {
     for (size_t i = 0; i < r->backends; i++) {
-        int fd = dial(&r->backend[i].address);
+        int fd = la_tool_dial(&r->backend[i].address, PATIENCE_S);
         if (fd < 0) {
-            snprintf(why, why_n, "%s cannot be reached: %s", r->backend[i].text, strerror(errno));
+            snprintf(why, why_n, "%s cannot be reached: %s", r->backend[i].text,
+                     strerror(errno == EINPROGRESS || errno == EAGAIN ? ETIMEDOUT : errno));
             return false;
         }
         close(fd);

@@ -152,16 +152,16 @@ static void put_split(struct la_json *j, const double mean[BENCH_PARTS], const d
 /* A row a slice: the first level with an answer, then the answers of it and those above; [] is a slice without one. */
 static void put_heat(struct la_json *j, const struct bench_run *run)
 {
-    size_t slices = BENCH_SLICES;
+    size_t slices = LA_LOAD_SLICES;
     la_json_open(j, "heat", '{');
     put_some(j, "slice_s", run->heat_slice_s);
     la_json_open(j, "rows", '[');
     for (bool some = false; slices > 0 && !some; slices -= !some)
-        for (size_t l = 0; l < BENCH_LEVELS; l++)
+        for (size_t l = 0; l < LA_LOAD_LEVELS; l++)
             some |= run->heat[slices - 1][l] > 0;
     for (size_t s = 0; s < slices; s++) {
         const uint32_t *level = run->heat[s];
-        size_t first = 0, end = BENCH_LEVELS;
+        size_t first = 0, end = LA_LOAD_LEVELS;
         while (end > 0 && level[end - 1] == 0)
             end--;
         while (first < end && level[first] == 0)
@@ -365,8 +365,8 @@ static void put_verdict(struct la_json *j, const struct bench_verdict *v)
 static void put_heat_levels(struct la_json *j)
 {
     la_json_open(j, "heat_levels_us", '[');
-    for (unsigned l = 0; l < BENCH_LEVELS; l++)
-        put_count(j, NULL, bench_level_low_us(l));
+    for (unsigned l = 0; l < LA_LOAD_LEVELS; l++)
+        put_count(j, NULL, la_load_level_low_us(l));
     la_json_close(j, ']');
 }
 

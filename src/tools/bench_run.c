@@ -361,8 +361,8 @@ static void go(struct measure *m)
 static void fill_heat(struct bench_run *run, const struct la_load_result *r)
 {
     run->heat_slice_s = (double)r->heat_slice_ns / 1e9;
-    for (size_t i = 0; i < BENCH_SLICES; i++)
-        for (size_t k = 0; k < BENCH_LEVELS; k++)
+    for (size_t i = 0; i < LA_LOAD_SLICES; i++)
+        for (size_t k = 0; k < LA_LOAD_LEVELS; k++)
             run->heat[i][k] = r->heat[i][k];
 }
 

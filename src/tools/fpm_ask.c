@@ -5,28 +5,11 @@
 #include "tools/fpm_ask.h"
 
 #include "lastack/fcgi.h"
+#include "tools/dial.h"
 
-#include <errno.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define PROBE_ID 1
-
-static int connect_to(const struct la_addr *a)
-{
-    struct timeval patience = {.tv_sec = FPM_PATIENCE_S};
-    int fd = socket(la_addr_family(a), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* bounds connect too */
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(fd, &a->u.sa, a->len) == 0)
-        return fd;
-    int e = errno;
-    close(fd);
-    errno = e;
-    return -1;
-}
 
 static bool ask(int fd, const char *status_path)
 {
@@ -77,7 +60,7 @@ enum fpm_answer fpm_ask(const struct la_addr *a, const char *status_path, struct
 {
     char page[4096];
     size_t n = 0;
-    int fd = connect_to(a);
+    int fd = la_tool_dial(a, FPM_PATIENCE_S);
     if (fd < 0)
         return FPM_NO_CONNECTION;
     bool answered = ask(fd, status_path) && hear(fd, page, sizeof page, &n);

@@ -7,32 +7,15 @@
 #include "tools/scrape.h"
 
 #include "lastack/http1.h"
+#include "tools/dial.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define ANSWER_MOST (64u << 20)
 #define WAIT_S 5
-
-static int dial(const struct la_addr *a)
-{
-    int fd = socket(la_addr_family(a), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval wait = {.tv_sec = WAIT_S};
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (connect(fd, &a->u.sa, a->len) != 0) {
-        int e = errno;
-        close(fd);
-        errno = e;
-        return -1;
-    }
-    return fd;
-}
 
 /* The whole answer until FIN. False: errno. */
 static bool ask(int fd, const char *path, struct la_text *answer)
@@ -113,7 +96,7 @@ bool la_scrape_label(struct la_slice labels, const char *name, char *out, size_t
 int la_scrape(const struct la_addr *a, const char *path, struct la_text *content)
 {
     struct la_text answer = {0};
-    int fd = dial(a), status = -1;
+    int fd = la_tool_dial(a, WAIT_S), status = -1;
     if (fd >= 0 && ask(fd, path, &answer))
         status = decode(&answer, content);
     int e = errno == EAGAIN ? ETIMEDOUT : errno;

@@ -52,14 +52,14 @@ static void heat(value rows, const struct bench_run *run)
 {
     size_t s = 0;
     for (value row = rows->child; row; row = row->next, s++) {
-        uint32_t level[BENCH_LEVELS] = {0};
+        uint32_t level[LA_LOAD_LEVELS] = {0};
         size_t l = row->child ? (size_t)la_json_number(row->child, 0) : 0;
         for (value n = row->child ? row->child->next : NULL; n; n = n->next)
             level[l++] = (uint32_t)la_json_number(n, 0);
         CHECK(memcmp(level, run->heat[s], sizeof level) == 0);
     }
-    for (; s < BENCH_SLICES; s++)
-        for (size_t l = 0; l < BENCH_LEVELS; l++)
+    for (; s < LA_LOAD_SLICES; s++)
+        for (size_t l = 0; l < LA_LOAD_LEVELS; l++)
             CHECK_EQ(run->heat[s][l], 0);
 }
 
@@ -281,11 +281,11 @@ static void comparisons(void)
 
 static void levels(void)
 {
-    CHECK_EQ(bench_level(0), 0);
-    CHECK_EQ(bench_level(UINT64_MAX), BENCH_LEVELS - 1);
-    for (unsigned l = 1; l < BENCH_LEVELS; l++) {
-        CHECK_EQ(bench_level(bench_level_low_us(l)), l);
-        CHECK_EQ(bench_level(bench_level_low_us(l) - 1), l - 1);
+    CHECK_EQ(la_load_level(0), 0);
+    CHECK_EQ(la_load_level(UINT64_MAX), LA_LOAD_LEVELS - 1);
+    for (unsigned l = 1; l < LA_LOAD_LEVELS; l++) {
+        CHECK_EQ(la_load_level(la_load_level_low_us(l)), l);
+        CHECK_EQ(la_load_level(la_load_level_low_us(l) - 1), l - 1);
     }
 }
 

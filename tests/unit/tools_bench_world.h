@@ -21,14 +21,14 @@ struct world {
 /* n answers around us, with a tail; a stall (if any) takes the answers of one tenth of the run a second longer. */
 static void world_answers(struct bench_run *run, double us, bool stall, uint64_t *seed)
 {
-    run->heat_slice_s = run->seconds / BENCH_SLICES;
+    run->heat_slice_s = run->seconds / LA_LOAD_SLICES;
     for (uint64_t i = 0; i < run->done; i++) {
         double part = (double)i / (double)run->done, tail = (double)(la_random(seed) % 1000000 + 1) / 1e6;
         uint64_t t = (uint64_t)(us * (0.8 - 0.12 * log(tail)));
         if (stall && part > 0.5 && part < 0.6)
             t += (uint64_t)(1e6 * (0.6 - part) * 10);
         la_hist_record(run->latency_us, t);
-        run->heat[(size_t)(part * BENCH_SLICES)][bench_level(t)]++;
+        run->heat[(size_t)(part * LA_LOAD_SLICES)][la_load_level(t)]++;
         la_hist_record(run->late_us, la_random(seed) % 400);
     }
 }
