@@ -19,6 +19,8 @@ bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key
 /* The key of this name (16 bytes); old: the ticket should be renewed. */
 bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned char *name, struct la_ring_key *out,
                       bool *old);
+/* What the keys are for. */
+const EVP_CIPHER *la_tls_ring_cipher(const struct la_tls_ring *r);
 
 /* ---- contexts ---- */
 

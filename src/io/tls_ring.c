@@ -8,6 +8,7 @@
 #include "io/tls_private.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 
 #include <pthread.h>
@@ -19,12 +20,15 @@ struct la_tls_ring {
     pthread_mutex_t lock;
     struct la_ring_key key[LA_RING_KEYS];
     unsigned newest;
+    EVP_CIPHER *cipher; /* looked up once: that costs more than to seal */
 };
 
 struct la_tls_ring *la_tls_ring_new(void)
 {
     struct la_tls_ring *r = la_xcalloc(1, sizeof *r);
     pthread_mutex_init(&r->lock, NULL);
+    r->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    la_assert(r->cipher != NULL);
     return r;
 }
 
@@ -36,7 +40,13 @@ void la_tls_ring_free(struct la_tls_ring **rp)
         return;
     pthread_mutex_destroy(&r->lock);
     OPENSSL_cleanse(r->key, sizeof r->key);
+    EVP_CIPHER_free(r->cipher);
     free(r);
+}
+
+const EVP_CIPHER *la_tls_ring_cipher(const struct la_tls_ring *r)
+{
+    return r->cipher;
 }
 
 static bool usable(const struct la_ring_key *k, uint64_t now_ns)

@@ -159,7 +159,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
         OSSL_PARAM_construct_end(),
     };
     bool fine = EVP_MAC_CTX_set_params(mac, params) == 1 &&
-                EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.aes, iv, seal) == 1;
+                EVP_CipherInit_ex(cipher, la_tls_ring_cipher(t->ring), NULL, k.aes, iv, seal) == 1;
     OPENSSL_cleanse(&k, sizeof k);
     return !fine ? -1 : old ? 2 : 1;
 }
