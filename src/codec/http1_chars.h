@@ -121,15 +121,15 @@ static inline bool la_char_all_visible(const char *p, size_t n, const char *from
     return la_char_skip_visible(p, p + n) == p + n;
 #endif
 }
-/* The first ':' among the sixteen bytes at p, or NULL. */
-static inline const char *la_char_find_colon16(const char *p)
+/* The first c among the sixteen bytes at p, or NULL. */
+static inline const char *la_char_find16(const char *p, char c)
 {
 #ifdef __SSE2__
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    unsigned hit = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(':')));
+    unsigned hit = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(c)));
     return hit ? p + __builtin_ctz(hit) : NULL;
 #else
-    return memchr(p, ':', 16);
+    return memchr(p, c, 16);
 #endif
 }
 /* First byte of p[..end) that may not stand in a field value, or end. */

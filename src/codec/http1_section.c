@@ -27,7 +27,7 @@ static enum la_http_result field_line(struct la_http_head *head, struct la_http_
 {
     const char *name = s->at, *end = s->end;
     enum la_http_field field = LA_FIELD_OTHER;
-    const char *colon = end - name >= 16 ? la_char_find_colon16(name) : NULL;
+    const char *colon = end - name >= 16 ? la_char_find16(name, ':') : NULL;
     bool short_name = colon != NULL;
     if (short_name)
         field = la_http_field_find(la_slice(name, (size_t)(colon - name)));

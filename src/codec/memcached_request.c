@@ -9,6 +9,8 @@
  * between calls but *seen. */
 #include "lastack/memcached.h"
 
+#include "codec/http1_chars.h"
+
 static const struct {
     const char *name;
     enum la_memc_shape shape;
@@ -47,19 +49,18 @@ static struct la_slice token(struct la_slice *s)
     const char *p = s->p, *end = p + s->n;
     while (p < end && *p == ' ')
         p++;
-    const char *from = p;
-    while (p < end && *p != ' ')
-        p++;
+    const char *from = p, *space = NULL;
+    for (; end - p >= 16 && (space = la_char_find16(p, ' ')) == NULL; p += 16)
+        continue;
+    for (p = space ? space : p; p < end && *p != ' '; p++)
+        continue;
     *s = (struct la_slice){p, (size_t)(end - p)};
     return (struct la_slice){from, (size_t)(p - from)};
 }
 
 static bool printable(struct la_slice s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return false;
-    return true;
+    return la_char_skip_visible(s.p, s.p + s.n) == s.p + s.n;
 }
 
 /* Digits only, at most max. */
