@@ -11,10 +11,10 @@ struct la_diag_socket {
     uint32_t uid;
     uint64_t inode; /* 0 for TIME_WAIT */
 };
-/* Calls cb for every TCP socket of this family whose state is in the mask (1 << state); to: only sockets whose remote is this address
- * and port (NULL: all), filtered in the kernel where it can. Returns 0 or -errno. */
-int la_diag_tcp(int family, uint32_t states, const struct la_addr *to, void (*cb)(void *arg, const struct la_diag_socket *s),
-                void *arg);
+/* Calls cb for every TCP socket whose state is in the mask (1 << state) and whose remote is one of the n addresses and ports at
+ * `to` (n 0: all), filtered in the kernel where it can. The kernel walks its whole table of connections for it, some milliseconds,
+ * once or twice for every 64 addresses: ask for many at once. Returns 0 or -errno. */
+int la_diag_tcp(uint32_t states, const struct la_addr *to, size_t n, void (*cb)(void *arg, const struct la_diag_socket *s), void *arg);
 
 /* The other end of a connected Unix socket. False: not known here. Answered at once; for any thread, now and then. */
 struct la_diag_peer {

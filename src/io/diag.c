@@ -3,10 +3,10 @@
  * Owns nothing between calls: one netlink socket per question, closed before it returns. Never changes
  * anything in the kernel, never runs on a worker (it blocks).
  *
- * The good path: a sock_diag dump, restricted by states, by the remote port and by a one-instruction byte
- * code program for the remote address, all in the kernel, so that one destination among a hundred thousand
- * sockets costs little. IPv4 connections made through IPv6 sockets (::ffff:a.b.c.d; what Java does) use IPv4
- * ports, so a question for IPv4 asks both tables, and addresses are reported as what they are on the wire.
+ * The good path: a sock_diag dump, restricted by states, by the remote port and by a byte code program for the
+ * remote addresses, all in the kernel, so that some destinations among a hundred thousand sockets cost little
+ * more than one. IPv4 connections made through IPv6 sockets (::ffff:a.b.c.d; what Java does) use IPv4 ports, so a
+ * question for IPv4 asks both tables, and addresses are reported as what they are on the wire.
  *
  * What can fail: a kernel or sandbox without sock_diag. Then /proc/net/tcp and tcp6 are read instead: slower,
  * the same answer. Only when both fail the caller gets an error.
@@ -24,19 +24,26 @@
 #include <unistd.h>
 
 #define ANSWER_BYTES 65536
+#define TO_AT_ONCE   64 /* addresses of one question */
+
+static bool is_one_of(const struct la_addr *remote, const struct la_addr *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct la_addr one = to[i];
+        if (la_addr_family(&one) == AF_INET6 && la_addr_family(remote) == AF_INET6 &&
+            (one.u.in6.sin6_scope_id == 0 || remote->u.in6.sin6_scope_id == 0))
+            one.u.in6.sin6_scope_id = remote->u.in6.sin6_scope_id;
+        if (la_addr_eq(remote, &one))
+            return true;
+    }
+    return n == 0;
+}
 
 /* Filters once more what the kernel let through, and reports it. */
 static void report(struct la_diag_query *q, const struct la_diag_socket *s)
 {
-    if (la_addr_family(&s->remote) != q->family || s->state > 31 || !(q->states >> s->state & 1))
+    if (s->state > 31 || !(q->states >> s->state & 1) || !is_one_of(&s->remote, q->to, q->n))
         return;
-    if (q->to) {
-        struct la_addr to = *q->to;
-        if (q->family == AF_INET6 && (to.u.in6.sin6_scope_id == 0 || s->remote.u.in6.sin6_scope_id == 0))
-            to.u.in6.sin6_scope_id = s->remote.u.in6.sin6_scope_id;
-        if (!la_addr_eq(&s->remote, &to))
-            return;
-    }
     q->found++;
     q->cb(q->arg, s);
 }
@@ -59,35 +66,57 @@ static void address(struct la_addr *out, int family, const void *ip, uint16_t po
 
 /* ---- sock_diag ---- */
 
+/* A condition (struct inet_diag_hostcond ends in the address it compares with), and a jump behind it. */
+enum { CONDITION = sizeof(struct inet_diag_bc_op) + sizeof(struct inet_diag_hostcond), JUMP = sizeof(struct inet_diag_bc_op) };
+
 struct request {
     struct nlmsghdr head;
     struct inet_diag_req_v2 body;
     struct nlattr attr;
-    /* One instruction: the operation, then the address it compares with (struct inet_diag_hostcond ends in
-     * it). */
-    uint8_t code[sizeof(struct inet_diag_bc_op) + sizeof(struct inet_diag_hostcond) + 16];
+    uint8_t code[TO_AT_ONCE * (CONDITION + 16 + JUMP)];
 };
 
-/* "remote address is ip": passes when the program ends at its end, rejects when it jumps 4 bytes past it. */
-static size_t add_filter(struct request *r, const struct la_addr *to)
+static size_t ip_bytes(const struct la_addr *a)
 {
-    bool v4 = la_addr_family(to) == AF_INET;
-    size_t ip_n = v4 ? 4 : 16, code_n = sizeof r->code - 16 + ip_n;
-    r->body.id.idiag_dport = htons(la_addr_port(to));
-    struct inet_diag_bc_op op = {INET_DIAG_BC_D_COND, (unsigned char)code_n, (unsigned short)(code_n + 4)};
-    struct inet_diag_hostcond cond = {.family = (uint8_t)la_addr_family(to),
-                                      .prefix_len = (uint8_t)(ip_n * 8),
-                                      .port = la_addr_port(to) ? la_addr_port(to) : -1};
-    const void *ip = v4 ? (const void *)&to->u.in.sin_addr : (const void *)&to->u.in6.sin6_addr;
-    memcpy(r->code, &op, sizeof op);
-    memcpy(r->code + sizeof op, &cond, sizeof cond);
-    memcpy(r->code + sizeof op + sizeof cond, ip, ip_n);
+    return la_addr_family(a) == AF_INET ? 4 : 16;
+}
+
+/* "the remote address is one of these": a socket passes when the program ends at its end, and fails when a jump goes 4 bytes past
+ * it. Each condition goes on to a jump to the end when it holds, and to the next condition when not. */
+static size_t add_filter(struct request *r, const struct la_addr *to, size_t n)
+{
+    size_t left = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        left += CONDITION + ip_bytes(&to[i]) + (i + 1 < n ? JUMP : 0);
+    r->body.id.idiag_dport = htons(la_addr_port(&to[0])); /* looked at first; 0: any */
+    for (size_t i = 0; i < n; i++) {
+        size_t ip_n = ip_bytes(&to[i]), code_n = CONDITION + ip_n;
+        bool last = i + 1 == n;
+        struct inet_diag_bc_op op = {INET_DIAG_BC_D_COND, (unsigned char)code_n, (unsigned short)(last ? left + 4 : code_n + JUMP)};
+        struct inet_diag_hostcond cond = {.family = (uint8_t)la_addr_family(&to[i]),
+                                          .prefix_len = (uint8_t)(ip_n * 8),
+                                          .port = la_addr_port(&to[i]) ? la_addr_port(&to[i]) : -1};
+        const void *ip = ip_n == 4 ? (const void *)&to[i].u.in.sin_addr : (const void *)&to[i].u.in6.sin6_addr;
+        memcpy(r->code + at, &op, sizeof op);
+        memcpy(r->code + at + sizeof op, &cond, sizeof cond);
+        memcpy(r->code + at + CONDITION, ip, ip_n);
+        at += code_n;
+        left -= code_n;
+        if (!last) {
+            struct inet_diag_bc_op jump = {INET_DIAG_BC_JMP, JUMP, (unsigned short)left};
+            memcpy(r->code + at, &jump, sizeof jump);
+            at += JUMP;
+            left -= JUMP;
+        }
+        if (la_addr_port(&to[i]) != la_addr_port(&to[0]))
+            r->body.id.idiag_dport = 0;
+    }
     r->attr.nla_type = INET_DIAG_REQ_BYTECODE;
-    r->attr.nla_len = (uint16_t)(sizeof r->attr + code_n);
+    r->attr.nla_len = (uint16_t)(sizeof r->attr + at);
     return r->attr.nla_len;
 }
 
-static int ask(int fd, int table, const struct la_diag_query *q)
+static int ask(int fd, int table, uint32_t states, const struct la_addr *to, size_t n)
 {
     struct request r = {0};
     r.head.nlmsg_len = (uint32_t)(sizeof r.head + sizeof r.body);
@@ -96,12 +125,12 @@ static int ask(int fd, int table, const struct la_diag_query *q)
     r.head.nlmsg_seq = 1;
     r.body.sdiag_family = (uint8_t)table;
     r.body.sdiag_protocol = IPPROTO_TCP;
-    r.body.idiag_states = q->states;
-    if (q->to)
-        r.head.nlmsg_len += (uint32_t)add_filter(&r, q->to);
+    r.body.idiag_states = states;
+    if (n > 0)
+        r.head.nlmsg_len += (uint32_t)add_filter(&r, to, n);
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-    ssize_t n = sendto(fd, &r, r.head.nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof kernel);
-    return n < 0 ? -errno : 0;
+    ssize_t sent = sendto(fd, &r, r.head.nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof kernel);
+    return sent < 0 ? -errno : 0;
 }
 
 static void on_message(struct la_diag_query *q, const struct inet_diag_msg *m)
@@ -134,13 +163,13 @@ static int on_answer(struct la_diag_query *q, void *buf, size_t n)
     return 1;
 }
 
-static int dump_table(int table, struct la_diag_query *q)
+static int dump_table(int table, struct la_diag_query *q, const struct la_addr *to, size_t to_n)
 {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd < 0)
         return -errno;
     void *buf = malloc(ANSWER_BYTES);
-    int rc = buf ? ask(fd, table, q) : -ENOMEM;
+    int rc = buf ? ask(fd, table, q->states, to, to_n) : -ENOMEM;
     for (rc = rc ? rc : 1; rc > 0;) {
         ssize_t n = recv(fd, buf, ANSWER_BYTES, MSG_TRUNC);
         if (n < 0 && errno == EINTR)
@@ -155,14 +184,30 @@ static int dump_table(int table, struct la_diag_query *q)
     return rc;
 }
 
-int la_diag_by_netlink(struct la_diag_query *q)
+static bool any_v4(const struct la_addr *to, size_t n)
 {
-    int rc = q->family == AF_INET ? dump_table(AF_INET, q) : 0;
+    size_t i = 0;
+    while (i < n && la_addr_family(&to[i]) != AF_INET)
+        i++;
+    return i < n || n == 0;
+}
+
+/* A kernel without IPv6 has no connections in that table. */
+static int dump_both(struct la_diag_query *q, const struct la_addr *to, size_t n)
+{
+    int rc = any_v4(to, n) ? dump_table(AF_INET, q, to, n) : 0;
     if (rc != 0)
         return rc;
-    rc = dump_table(AF_INET6, q);
-    /* A kernel without IPv6 has no IPv4 connections in that table either. */
-    return rc == -ENOENT && q->family == AF_INET ? 0 : rc;
+    rc = dump_table(AF_INET6, q, to, n);
+    return rc == -ENOENT && any_v4(to, n) ? 0 : rc;
+}
+
+int la_diag_by_netlink(struct la_diag_query *q)
+{
+    int rc = q->n == 0 ? dump_both(q, NULL, 0) : 0;
+    for (size_t at = 0; at < q->n && rc == 0; at += TO_AT_ONCE)
+        rc = dump_both(q, q->to + at, la_min64(q->n - at, TO_AT_ONCE));
+    return rc;
 }
 
 /* ---- /proc/net/tcp ---- */
@@ -208,19 +253,19 @@ static int read_table(const char *path, struct la_diag_query *q)
 
 int la_diag_by_proc(struct la_diag_query *q)
 {
-    int rc = q->family == AF_INET ? read_table("/proc/net/tcp", q) : 0;
+    int rc = any_v4(q->to, q->n) ? read_table("/proc/net/tcp", q) : 0;
     if (rc != 0)
         return rc;
     rc = read_table("/proc/net/tcp6", q);
-    return rc == -ENOENT && q->family == AF_INET ? 0 : rc;
+    return rc == -ENOENT && any_v4(q->to, q->n) ? 0 : rc;
 }
 
-int la_diag_tcp(int family, uint32_t states, const struct la_addr *to,
-                void (*cb)(void *arg, const struct la_diag_socket *s), void *arg)
+int la_diag_tcp(uint32_t states, const struct la_addr *to, size_t n, void (*cb)(void *arg, const struct la_diag_socket *s), void *arg)
 {
-    if ((family != AF_INET && family != AF_INET6) || (to && la_addr_family(to) != family))
-        return -EINVAL;
-    struct la_diag_query q = {.family = family, .states = states, .to = to, .cb = cb, .arg = arg};
+    for (size_t i = 0; i < n; i++)
+        if (la_addr_family(&to[i]) != AF_INET && la_addr_family(&to[i]) != AF_INET6)
+            return -EINVAL;
+    struct la_diag_query q = {.states = states, .to = to, .n = n, .cb = cb, .arg = arg};
     int rc = la_diag_by_netlink(&q);
     if (rc != 0 && q.found == 0 && la_diag_by_proc(&q) == 0)
         rc = 0;

@@ -6,9 +6,9 @@
 #include "lastack/diag.h"
 
 struct la_diag_query {
-    int family; /* AF_INET or AF_INET6: the family of the addresses wanted */
     uint32_t states;
-    const struct la_addr *to; /* NULL: all */
+    const struct la_addr *to;
+    size_t n; /* 0: all */
     void (*cb)(void *arg, const struct la_diag_socket *s);
     void *arg;
     unsigned long found;

@@ -6,7 +6,6 @@
  * Reload (SIGHUP): a configuration that is wrong in any way changes nothing and is logged. Drain (SIGTERM, SIGINT):
  * workers empty their accept queues and finish what is under way, at most drain_timeout; a second signal ends at once. */
 #include "process.h"
-#include "lastack/diag.h"
 #include "lastack/sock.h"
 
 #include <errno.h>
@@ -21,7 +20,6 @@
 #include <unistd.h>
 
 #define TICK_MS 1000
-#define RECONCILE_TICKS 2
 #define NAMES_WAIT_MS 3000
 
 void la_findings_print(const struct la_conf_findings *f)
@@ -202,56 +200,7 @@ static void reload(struct process *p)
     la_log_notice("configuration reloaded");
 }
 
-/* ---- sampling ---- */
-
-struct port_count {
-    struct la_ledger *ledger;
-    int open[64], time_wait[64];
-};
-
-static void count_socket(void *arg, const struct la_diag_socket *s)
-{
-    struct port_count *c = arg;
-    uint16_t port = la_addr_port(&s->local);
-    struct la_addr local = s->local;
-    la_addr_set_port(&local, 0);
-    for (size_t i = 0; i < c->ledger->pairs && i < 64; i++) {
-        struct la_port_pair *p = &c->ledger->pair[i];
-        if (p->source.len && !la_addr_eq(&p->source, &local))
-            continue;
-        if (port < p->port_low || port > p->port_high)
-            continue;
-        if (s->state == 6) /* TCP_TIME_WAIT */
-            c->time_wait[i]++;
-        else
-            c->open[i]++;
-        return;
-    }
-}
-
-/* Squares the ledgers with the kernel: other processes' use of the same ports shows, and TIME_WAITs that have ended go. */
-static void reconcile(struct process *p)
-{
-    struct la_snapshot *s = p->snapshot;
-    for (unsigned i = 0; s && i < s->plans; i++)
-        for (unsigned k = 0; k < s->plan[i].servers; k++) {
-            struct la_server *server = s->plan[i].server[k];
-            struct port_count c = {.ledger = server->ledger};
-            if (c.ledger == NULL)
-                continue;
-            for (size_t n = 0; n < c.ledger->pairs && n < 64; n++)
-                la_ledger_mark(&c.ledger->pair[n]);
-            /* every state that holds a port: all but LISTEN (10) and CLOSE (7) */
-            int e = la_diag_tcp(la_addr_family(&server->addr), 0xfffu & ~(1u << 10 | 1u << 7), &server->addr,
-                                count_socket, &c);
-            if (e != 0) {
-                la_log_limited(LA_LOG_WARN, 60000, "sock_diag: %s; ports of other processes are not seen", strerror(-e));
-                return;
-            }
-            for (size_t n = 0; n < c.ledger->pairs && n < 64; n++)
-                la_ledger_reconcile(&c.ledger->pair[n], c.open[n], c.time_wait[n]);
-        }
-}
+/* ---- once a second ---- */
 
 static void become_ready(struct process *p, struct la_conf *conf, struct la_certs *certs)
 {
@@ -266,11 +215,10 @@ static void on_tick(struct la_timer *t)
 {
     struct process *p = la_container(t, struct process, tick);
     if (p->first) { /* names are still being asked for */
-        p->ticks++;
-        if (la_names_settled(p) || p->ticks * 20 >= NAMES_WAIT_MS) {
+        p->names_ticks++;
+        if (la_names_settled(p) || p->names_ticks * 20 >= NAMES_WAIT_MS) {
             struct la_conf *conf = p->first;
             p->first = NULL;
-            p->ticks = 0;
             become_ready(p, conf, p->first_certs);
             p->first_certs = NULL;
         }
@@ -279,8 +227,7 @@ static void on_tick(struct la_timer *t)
     }
     la_sampler_tick(p->sampler, &p->state);
     la_sizes_tick(p);
-    if (++p->ticks % RECONCILE_TICKS == 0)
-        reconcile(p);
+    la_ports_tick(p);
     la_timer_set(t, TICK_MS);
 }
 

@@ -76,7 +76,8 @@ struct process {
     struct la_admin *admin;
     struct la_timer tick, drain_timer;
     struct la_signal signals[6];
-    unsigned ticks, live_workers;
+    unsigned names_ticks, live_workers;
+    uint64_t ports_due_ns;
     int access_fd;
     size_t header_bytes;
     _Atomic uint64_t clients, clients_max, clients_per_address;
@@ -86,6 +87,8 @@ struct process {
 
 /* sizes.c: once a second */
 void la_sizes_tick(struct process *p);
+/* ports.c: once a second */
+void la_ports_tick(struct process *p);
 /* listener.c */
 /* Opens what conf asks for and is not open; false: nothing was changed, *why (owned by the caller) says which key. */
 bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why);

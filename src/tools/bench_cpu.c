@@ -114,8 +114,7 @@ static void note(struct bench_cpu *c, pid_t pid)
 void bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c)
 {
     struct sockets s = {.backend = b, .backends = n};
-    la_diag_tcp(AF_INET, 1u << 10, NULL, on_listener, &s);
-    la_diag_tcp(AF_INET6, 1u << 10, NULL, on_listener, &s);
+    la_diag_tcp(1u << 10, NULL, 0, on_listener, &s);
     find_unix(&s);
     DIR *d = s.n ? opendir("/proc") : NULL;
     for (struct dirent *e; d && (e = readdir(d));) {

@@ -95,7 +95,7 @@ static void collect(struct phase *p)
     out->p50_us = la_hist_quantile_us(&p->r->latency_us, 0.5);
     out->p99_us = la_hist_quantile_us(&p->r->latency_us, 0.99);
     memcpy(out->first_failure, p->r->first_failure, sizeof(out->first_failure));
-    la_diag_tcp(AF_INET, 1u << 6, NULL, count_backend, p);
+    la_diag_tcp(1u << 6, NULL, 0, count_backend, p);
 }
 
 static bool start_origin(struct phase *p)

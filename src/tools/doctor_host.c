@@ -225,7 +225,7 @@ static void kernel(struct doctor *d)
         doctor_say(d, DOCTOR_OK, "IP_LOCAL_PORT_RANGE",
                    "not in this kernel (Linux 6.3 has it): sources with a port range bind their ports one by one, which gets slow when few are free");
     }
-    int e = la_diag_tcp(AF_INET, 1u << TCP_LISTEN, NULL, nothing, NULL);
+    int e = la_diag_tcp(1u << TCP_LISTEN, NULL, 0, nothing, NULL);
     if (e == 0) {
         doctor_say(d, DOCTOR_OK, "sock_diag", "the kernel lists its sockets: other processes' use of our ports is seen");
     } else {

@@ -189,19 +189,12 @@ static void count_pairs(struct ports_table *t, struct gather *g)
 
 static bool dump(struct gather *g, char *why)
 {
-    static const int families[] = {AF_INET, AF_INET6};
     uint32_t listening = 1u << TCP_LISTEN, rest = 0xfffu & ~listening & ~(1u << TCP_CLOSE);
-    int asked = 0, rc = 0;
-    for (unsigned k = 0; k < la_count(families); k++)
-        la_diag_tcp(families[k], listening, NULL, on_listening, g);
-    for (unsigned k = 0; k < la_count(families); k++) {
-        int one = la_diag_tcp(families[k], rest, NULL, on_socket, g);
-        asked += one == 0;
-        rc = one ? one : rc;
-    }
-    if (asked == 0)
+    la_diag_tcp(listening, NULL, 0, on_listening, g);
+    int rc = la_diag_tcp(rest, NULL, 0, on_socket, g);
+    if (rc != 0)
         snprintf(why, PORTS_WHY, "the kernel does not list its sockets: %s", strerror(-rc));
-    return asked > 0;
+    return rc == 0;
 }
 
 bool ports_from_host(struct ports_table *t, long pid, char *why)

@@ -1,0 +1,93 @@
+/* ports.c: squares the port ledgers with the kernel: other processes' use of the same ports shows, and TIME_WAITs that
+ * have ended go.
+ *
+ * Owns nothing between ticks but when the next look is due. One question for all servers; the kernel walks its whole
+ * table for it, so a look is followed by a hundred times as long without one. Main thread. What can fail: a kernel
+ * that does not tell; then the ledgers know this process's ports alone. */
+#include "process.h"
+#include "lastack/diag.h"
+
+#include <stdlib.h>
+
+#define EVERY_NS  2000000000u
+#define LEAST_OFF 100 /* times as long as the look took */
+#define PAIRS     64
+
+struct counts {
+    struct la_ledger *ledger;
+    int open[PAIRS], time_wait[PAIRS];
+};
+
+struct look {
+    struct la_addr *to;
+    struct counts *counts;
+    size_t n;
+};
+
+static void count_in(struct counts *c, const struct la_addr *local, uint16_t port, bool time_wait)
+{
+    for (size_t i = 0; i < c->ledger->pairs && i < PAIRS; i++) {
+        const struct la_port_pair *p = &c->ledger->pair[i];
+        if (p->source.len && !la_addr_eq(&p->source, local))
+            continue;
+        if (port < p->port_low || port > p->port_high)
+            continue;
+        (time_wait ? c->time_wait : c->open)[i]++;
+        return;
+    }
+}
+
+static void count_socket(void *arg, const struct la_diag_socket *s)
+{
+    struct look *k = arg;
+    struct la_addr local = s->local;
+    la_addr_set_port(&local, 0);
+    for (size_t i = 0; i < k->n; i++) /* servers of several upstreams may have one address */
+        if (la_addr_eq(&k->to[i], &s->remote))
+            count_in(&k->counts[i], &local, la_addr_port(&s->local), s->state == 6); /* TCP_TIME_WAIT */
+}
+
+static void add_servers(struct look *k, const struct la_snapshot *s)
+{
+    for (unsigned i = 0; i < s->plans; i++)
+        for (unsigned j = 0; j < s->plan[i].servers; j++) {
+            struct la_server *server = s->plan[i].server[j];
+            if (server->ledger == NULL || server->ledger->pairs == 0)
+                continue;
+            k->to = la_xrealloc(k->to, (k->n + 1) * sizeof *k->to);
+            k->counts = la_xrealloc(k->counts, (k->n + 1) * sizeof *k->counts);
+            k->to[k->n] = server->addr;
+            k->counts[k->n++] = (struct counts){.ledger = server->ledger};
+        }
+}
+
+static void reconcile(struct look *k)
+{
+    for (size_t i = 0; i < k->n; i++)
+        for (size_t n = 0; n < k->counts[i].ledger->pairs && n < PAIRS; n++)
+            la_ledger_mark(&k->counts[i].ledger->pair[n]);
+    /* every state that holds a port: all but LISTEN (10) and CLOSE (7) */
+    int e = la_diag_tcp(0xfffu & ~(1u << 10 | 1u << 7), k->to, k->n, count_socket, k);
+    if (e != 0) {
+        la_log_limited(LA_LOG_WARN, 60000, "sock_diag: %s; ports of other processes are not seen", strerror(-e));
+        return;
+    }
+    for (size_t i = 0; i < k->n; i++)
+        for (size_t n = 0; n < k->counts[i].ledger->pairs && n < PAIRS; n++)
+            la_ledger_reconcile(&k->counts[i].ledger->pair[n], k->counts[i].open[n], k->counts[i].time_wait[n]);
+}
+
+void la_ports_tick(struct process *p)
+{
+    uint64_t from = la_clock_ns();
+    if (p->snapshot == NULL || from < p->ports_due_ns)
+        return;
+    struct look k = {0};
+    add_servers(&k, p->snapshot);
+    if (k.n)
+        reconcile(&k);
+    free(k.to);
+    free(k.counts);
+    uint64_t now = la_clock_ns();
+    p->ports_due_ns = now + la_max64(EVERY_NS, (now - from) * LEAST_OFF);
+}
