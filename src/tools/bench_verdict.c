@@ -245,12 +245,22 @@ static unsigned most_allowed(struct bench_report *r, const struct bench_backend 
     return most;
 }
 
+/* Throughput at a size larger than all that were measured: by the curve, else as the last two sizes go on. */
+static double beyond(const struct judge *j, double size)
+{
+    const struct bench_report *r = j->r;
+    const struct bench_point *last = &r->point[r->points - 1], *before = last - 1;
+    if (j->by_model)
+        return bench_model_at(r, size);
+    return last->throughput + (last->throughput - before->throughput) * (size - last->size) / (last->size - before->size);
+}
+
 /* Would a larger size than all that were measured be better, and may it be had? */
 static bool still_rises(struct judge *j)
 {
     struct bench_report *r = j->r;
     const struct bench_backend *by;
-    double rate = r->options->rate, more = j->by_model ? bench_model_at(r, last_size(r) * STILL_RISING) : 0;
+    double rate = r->options->rate, more = beyond(j, last_size(r) * STILL_RISING);
     if ((rate > 0 && j->best >= BENCH_NEAR * rate) || most_allowed(r, &by) <= last_size(r) || more * BENCH_NEAR <= j->best)
         return false;
     bench_refuse(r, BENCH_CANNOT_TELL, "throughput still rises at %u, the largest size measured: measure larger ones (--max)", last_size(r));

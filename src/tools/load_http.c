@@ -68,7 +68,7 @@ static void take_head(struct client *c)
 {
     struct la_wire_head *h = &c->http.head;
     if (h->status >= 400)
-        load_note_failure(c, "status %d, Proxy-Status: %.*s", h->status, LA_SLICE_ARGS(h->proxy_status));
+        load_note_failure(c, "status %d%s%.*s", h->status, h->proxy_status.n ? ", Proxy-Status: " : "", LA_SLICE_ARGS(h->proxy_status));
     c->wait_100 = false;
     if (h->status < 200 && h->status != 101)
         return;

@@ -494,7 +494,7 @@ static void test_ends(void)
     bench_free(b);
 }
 
-/* Three sizes carry no model; one carries nothing. No run at all is no verdict either. */
+/* Three sizes carry no model, but show whether the last one is the end; one carries nothing. No run at all is no verdict either. */
 static void test_few(void)
 {
     static const unsigned sizes[] = {8, 16, 32};
@@ -505,6 +505,12 @@ static void test_few(void)
     run_all(b, &w, sizes + 1, 1);
     bench_judge(&b->report);
     CHECK_EQ(b->report.verdict.answer, BENCH_CANNOT_TELL);
+    bench_free(b);
+    b = bench_new();
+    run_all(b, &w, sizes, 2);
+    bench_judge(&b->report);
+    CHECK_EQ(b->report.verdict.answer, BENCH_CANNOT_TELL);
+    CHECK(strstr(b->report.verdict.reason, "still rises at 16"));
     bench_free(b);
     b = bench_new();
     run_all(b, &w, sizes, 3);
