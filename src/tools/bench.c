@@ -46,6 +46,8 @@ static void show(void *arg, const struct bench_live *l, double left_s)
     live.run = (unsigned)b->r.runs + 1;
     live.runs = live.run + after;
     live.left_s = left_s + after * (b->o.warmup + b->o.seconds + RUN_EXTRA_S);
+    if (b->o.max_seconds > 0)
+        live.left_s = fmin(live.left_s, fmax(0, b->o.max_seconds - since(b)));
     bench_view_live(&live);
 }
 
