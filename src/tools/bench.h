@@ -110,6 +110,7 @@ enum bench_answer { BENCH_SIZE, BENCH_CANNOT_TELL, BENCH_FAILED };
 
 struct bench_verdict {
     enum bench_answer answer;
+    bool scatters;        /* it cannot tell for chance alone: more repeats may help */
     unsigned size;        /* pool.max to set, with headroom, clamped; 0 unless BENCH_SIZE */
     unsigned bare;        /* before headroom and clamps */
     unsigned low, high;   /* where the measurement's scatter lets bare be, 95 % */

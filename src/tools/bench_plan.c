@@ -6,13 +6,15 @@
  * Good path: every power of two once, further up while the best is among the two largest; then the gap below the knee (the
  * smallest size close to the best) is halved until it is small, and the one behind the best where it falls off, each new size in turn with a repeat of an old one, so that
  * no size is only measured late; then the repeats that are left. When they move the knee, its gap is halved again. Sizes
- * that were given are measured as they are. Nothing can fail. */
+ * that were given are measured as they are. Where all that scatters too much for a verdict, each is measured again some times.
+ * Nothing can fail. */
 #include "tools/bench.h"
 
 #include <stdlib.h>
 
 #define SIZES     64
 #define CLOSE     0.96 /* of the best throughput: the knee */
+#define MORE_REPEATS 3 /* times as many, when chance hides the answer */
 #define GAP       0.06 /* of the knee: small enough */
 #define FIRST_TOP 32   /* the powers of two up to here are measured in any case */
 
@@ -26,7 +28,7 @@ struct bench_plan {
     } at[SIZES];
     size_t sizes;
     enum part part;
-    unsigned first, levels;
+    unsigned first, levels, repeats;
     uint64_t random;
     bool was_new; /* the last run was of a new size */
 };
@@ -56,6 +58,7 @@ struct bench_plan *bench_plan_new(const struct bench_options *o)
     struct bench_plan *p = la_xcalloc(1, sizeof *p);
     p->o = o;
     p->random = o->seed;
+    p->repeats = o->repeats;
     for (size_t i = 0; i < o->sizes; i++)
         add(p, o->size[i]);
     unsigned from = o->smallest, first_top = from > FIRST_TOP / 4 ? from * 4 : FIRST_TOP;
@@ -168,11 +171,11 @@ static bool sweep(struct bench_plan *p, const struct bench_report *r, struct ben
 {
     if (take_any(p, 0, 1, out))
         return true;
-    if (p->was_new && take_any(p, 1, p->o->repeats, out))
+    if (p->was_new && take_any(p, 1, p->repeats, out))
         return true;
     if (widen(p, r) && take_any(p, 0, 1, out))
         return true;
-    return take_any(p, 1, p->o->repeats, out);
+    return take_any(p, 1, p->repeats, out);
 }
 
 bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct bench_run *out)
@@ -180,6 +183,10 @@ bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct 
     if (p->part == PART_SWEEP) {
         if (sweep(p, r, out))
             return true;
+        if (r->verdict.answer == BENCH_CANNOT_TELL && r->verdict.scatters && p->repeats < MORE_REPEATS * p->o->repeats) {
+            p->repeats += p->o->repeats;
+            return sweep(p, r, out);
+        }
         p->part = PART_DRIFT;
     }
     if (p->part == PART_DRIFT) {
@@ -202,7 +209,7 @@ unsigned bench_plan_left(const struct bench_plan *p)
 {
     unsigned left = p->o->rate_auto && p->part <= PART_LEVELS ? (unsigned)la_count(level) - p->levels : 0;
     for (size_t i = 0; i < p->sizes && p->part == PART_SWEEP; i++)
-        left += p->o->repeats > p->at[i].begun ? p->o->repeats - p->at[i].begun : 0;
+        left += p->repeats > p->at[i].begun ? p->repeats - p->at[i].begun : 0;
     return left + (p->part <= PART_DRIFT);
 }
 

@@ -44,6 +44,12 @@ static double quantile(const struct bench_report *r)
     return r->options->slo.us && r->options->slo.quantile > 0 ? r->options->slo.quantile : 0.99;
 }
 
+/* One connection carries many requests at a time: at work it says nothing of how many. */
+static bool pipelined(const struct bench_report *r)
+{
+    return r->options->protocol == BENCH_MEMCACHED;
+}
+
 /* The measured size that is bare or the next larger one. */
 static const struct bench_point *point_at(const struct bench_report *r)
 {
@@ -95,7 +101,7 @@ void bench_reason(struct bench_report *r, bool slo)
     add(r, ".");
     if (rate > 0 && !carried)
         bench_note(r, "no size carries %.0f requests/s; the size is the one for the most that the backend gives", rate);
-    if (p->busy > BUSY_FULL * p->size * (double)(r->backends ? r->backends : 1) && carried)
+    if (!pipelined(r) && p->busy > BUSY_FULL * p->size * (double)(r->backends ? r->backends : 1) && carried)
         bench_note(r, "at this rate %.0f %% of the connections are at work: little is left for more load; see --slo and --burst",
                    p->busy * 100 / p->size / (double)(r->backends ? r->backends : 1));
 }
@@ -182,7 +188,7 @@ static void note_generator(struct bench_report *r)
 static void note_little(struct bench_report *r)
 {
     const struct bench_point *p = r->verdict.answer == BENCH_SIZE ? point_at(r) : NULL;
-    if (p == NULL || p->busy < 0 || p->little < 0 || fmax(p->busy, p->little) < LITTLE_LEAST ||
+    if (p == NULL || pipelined(r) || p->busy < 0 || p->little < 0 || fmax(p->busy, p->little) < LITTLE_LEAST ||
         fabs(p->busy - p->little) <= LITTLE_OFF * fmax(p->busy, p->little))
         return;
     bench_note(r, "at size %u Little's law (throughput x time) says %.1f connections at work, %.1f were counted: do not trust the times",

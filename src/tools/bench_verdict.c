@@ -19,7 +19,7 @@
 #define MATERIAL_BARE 0.10 /* the same when there are no repeats to tell chance from change */
 #define WAVES_MOST    0.04 /* noise that comes and goes slowly; less moves no verdict */
 #define ALIKE         1.2  /* von Neumann's ratio: 2 by chance; of 30 runs, below this once in a hundred times */
-#define NOISE_MOST    0.10 /* repeats that differ more say nothing */
+#define NOISE_MOST    0.06 /* of a size's mean: more says nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
 #define SLACK_MOST    (1 - BENCH_NEAR)
 #define FAILED_LITTLE 0.01 /* sizes with more failures are no candidates */
@@ -107,6 +107,14 @@ static bool moved(double change, double interval)
     return fabs(change) > (interval < 0 ? MATERIAL_BARE : fmax(MATERIAL, interval));
 }
 
+static double runs_of_a_size(const struct bench_report *r)
+{
+    double runs = 0;
+    for (size_t i = 0; i < r->points; i++)
+        runs += r->point[i].runs;
+    return fmax(1, runs / (double)r->points);
+}
+
 static bool drifted(struct judge *j)
 {
     const struct bench_time *t = &j->time;
@@ -127,8 +135,8 @@ static bool drifted(struct judge *j)
                             "followed each other are alike",
                             t->noise * 100),
                true;
-    if (t->noise > NOISE_MOST)
-        return bench_refuse(j->r, BENCH_CANNOT_TELL,
+    if (t->noise / sqrt(runs_of_a_size(j->r)) > NOISE_MOST)
+        return j->r->verdict.scatters = true, bench_refuse(j->r, BENCH_CANNOT_TELL,
                             "runs of the same size differ by %.0f %% (standard deviation), more than the sizes can be told "
                             "apart by: measure longer (--seconds, --repeats), or when the backend has nothing else to do",
                             t->noise * 100),
@@ -300,6 +308,7 @@ static bool by_curve(struct judge *j)
     la_assert(v->bare <= last_size(j->r));
     interval(j, &v->low, &v->high);
     if (too_wide(v->low, v->bare, v->high)) {
+        v->scatters = true;
         bench_refuse(j->r, BENCH_CANNOT_TELL,
                      "the measured sizes scatter too much: the answer lies anywhere between %u and %u; measure longer "
                      "(--seconds, --repeats)",

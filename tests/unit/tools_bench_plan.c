@@ -6,6 +6,7 @@
 struct world {
     unsigned workers;  /* 0: no bound */
     double contention; /* throughput falls with it */
+    size_t scatters;   /* until so many runs chance hides the answer */
 };
 
 static double speed(const struct world *w, unsigned n)
@@ -46,7 +47,8 @@ static void follow(struct bench_report *r, const struct bench_options *o, const 
         CHECK(r->runs < 400);
         run.seconds = 1;
         run.throughput = speed(w, run.size);
-        r->verdict.answer = BENCH_SIZE;
+        r->verdict.scatters = r->runs + 1 < w->scatters;
+        r->verdict.answer = r->verdict.scatters ? BENCH_CANNOT_TELL : BENCH_SIZE;
         r->verdict.size = 7;
         keep(r, &run);
     }
@@ -69,7 +71,7 @@ static struct bench_options options(uint64_t seed)
 /* The knee has neighbours close by, and every size its repeats. */
 static void test_knee(unsigned workers, double contention)
 {
-    struct world w = {workers, contention};
+    struct world w = {.workers = workers, .contention = contention};
     double best = 0;
     unsigned knee = 0;
     for (unsigned n = 1; n <= 256; n++)
@@ -95,9 +97,32 @@ static void test_knee(unsigned workers, double contention)
     }
 }
 
+/* Where chance hides the answer, all sizes are measured again, but not for ever. */
+static void test_scatter(void)
+{
+    static const struct {
+        size_t scatters;
+        unsigned repeats;
+    } seen[] = {{0, 2}, {5, 4}, {6, 4}, {9, 6}, {1000, 6}};
+    for (size_t i = 0; i < la_count(seen); i++) {
+        struct world w = {.workers = 8, .scatters = seen[i].scatters};
+        struct bench_report r = {0};
+        struct bench_options o = options(1);
+        o.size[0] = 3;
+        o.size[1] = 5;
+        o.sizes = 2;
+        o.repeats = 2;
+        follow(&r, &o, &w);
+        CHECK_EQ(times(&r, BENCH_SWEEP, 3), seen[i].repeats);
+        CHECK_EQ(times(&r, BENCH_SWEEP, 5), seen[i].repeats);
+        CHECK_EQ(times(&r, BENCH_DRIFT, r.run[0]->size), 1);
+        forget(&r);
+    }
+}
+
 static void test_given_sizes(void)
 {
-    struct world w = {8, 0};
+    struct world w = {.workers = 8};
     struct bench_report r = {0};
     struct bench_options o = options(1);
     o.size[0] = 3;
@@ -117,7 +142,7 @@ static void test_given_sizes(void)
 /* Another seed, another order; the same seed, the same. */
 static void test_order(void)
 {
-    struct world w = {12, 0};
+    struct world w = {.workers = 12};
     unsigned first[3][6], different = 0;
     uint64_t seed[3] = {5, 5, 6};
     for (int k = 0; k < 3; k++) {
@@ -138,7 +163,7 @@ static void test_order(void)
 /* Bounds are kept, also when more would be better. */
 static void test_bounds(void)
 {
-    struct world w = {0, 0};
+    struct world w = {.workers = 0};
     struct bench_report r = {0};
     struct bench_options o = options(3);
     o.smallest = 3;
@@ -159,6 +184,7 @@ int main(void)
     test_knee(100, 0);
     test_knee(0, 0.01);
     test_knee(32, 0.003);
+    test_scatter();
     test_given_sizes();
     test_order();
     test_bounds();
