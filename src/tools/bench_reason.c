@@ -127,25 +127,26 @@ bool bench_levels_miss(const struct bench_report *r)
     return any;
 }
 
-/* The highest rate of the levels that met the SLO, and the lowest that did not. */
+/* The lowest rate of the levels that missed the SLO, and the highest below it that met it. */
 static void note_levels(struct bench_report *r)
 {
     double met = 0, missed = HUGE_VAL;
-    for (size_t i = 0; i < r->runs; i++) {
+    for (size_t i = 0; i < r->runs; i++) { /* levels rise */
         const struct bench_run *run = r->run[i];
         if (run->stage != BENCH_LEVEL || run->cut || run->latency_us == NULL || r->options->slo.us == 0)
             continue;
-        bool good = level_meets(r, run);
-        met = good ? fmax(met, run->rate) : met;
-        missed = good ? missed : fmin(missed, run->rate);
+        if (!level_meets(r, run))
+            missed = fmin(missed, run->rate);
+        else if (run->rate < missed)
+            met = run->rate;
     }
     double ms = (double)r->options->slo.us / 1000;
     if (met > 0 && missed < HUGE_VAL)
-        bench_note(r, "p%g within %.1f ms is met at %.0f requests/s and missed at %.0f", quantile(r) * 100, ms, fmin(met, missed), missed);
+        bench_note(r, "p%g within %.1f ms is met at %.0f requests/s and missed at %.0f", quantile(r) * 100, ms, met, missed);
     else if (met > 0)
         bench_note(r, "p%g within %.1f ms is met at every load up to %.0f requests/s", quantile(r) * 100, ms, met);
     else if (missed < HUGE_VAL)
-        bench_note(r, "p%g within %.1f ms is missed at every load from %.0f requests/s on", quantile(r) * 100, ms, missed);
+        bench_note(r, "p%g within %.1f ms is missed from %.0f requests/s on", quantile(r) * 100, ms, missed);
 }
 
 static void note_slo(struct bench_report *r)
