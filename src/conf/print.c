@@ -16,15 +16,8 @@
 
 /* ---- JSON Schema ---- */
 
-/* shape: where we are, as la_later writes it. */
-static void schema_object(struct la_json *j, const struct la_object *object, const char *shape);
-static void schema_key(struct la_json *j, const char *name, const struct la_key *key, const char *shape);
-
-/* "upstreams" + "*"; a name is put after a dot unless it is the first or "[]". */
-static const char *deeper(struct la_arena *a, const char *shape, const char *name)
-{
-    return la_arena_printf(a, "%s%s%s", shape, shape[0] && name[0] != '[' ? "." : "", name);
-}
+static void schema_object(struct la_json *j, const struct la_object *object);
+static void schema_key(struct la_json *j, const char *name, const struct la_key *key);
 
 static void schema_string(struct la_json *j, const char *pattern)
 {
@@ -35,16 +28,16 @@ static void schema_string(struct la_json *j, const char *pattern)
     la_json_close(j, '}');
 }
 
-static void schema_choices(struct la_json *j, const char *const *names, const char *shape)
+static void schema_choices(struct la_json *j, const char *const *names)
 {
     la_json_open(j, "enum", '[');
     for (; *names; names++)
-        if (**names && !la_schema_is_later(shape, *names))
+        if (**names)
             la_json_str(j, NULL, *names);
     la_json_close(j, ']');
 }
 
-static void schema_number(struct la_json *j, const struct la_key *key, const char *shape)
+static void schema_number(struct la_json *j, const struct la_key *key)
 {
     la_json_open(j, "anyOf", '[');
     la_json_open(j, NULL, '{');
@@ -54,7 +47,7 @@ static void schema_number(struct la_json *j, const struct la_key *key, const cha
     la_json_close(j, '}');
     if (key->type != LA_T_INT)
         schema_string(j, key->type == LA_T_SIZE ? SIZE_PATTERN : DURATION_PATTERN);
-    if ((key->flags & LA_K_AUTO) && !la_schema_is_later(shape, "auto")) {
+    if (key->flags & LA_K_AUTO) {
         la_json_open(j, NULL, '{');
         la_json_str(j, "const", "auto");
         la_json_close(j, '}');
@@ -63,9 +56,8 @@ static void schema_number(struct la_json *j, const struct la_key *key, const cha
 }
 
 /* A list of items, or one of them alone when a scalar can stand for it. */
-static void schema_list(struct la_json *j, const struct la_key *key, const char *shape)
+static void schema_list(struct la_json *j, const struct la_key *key)
 {
-    struct la_arena a = {0};
     bool single = key->item->keys ? key->item->keys->brief != NULL : key->item->type != LA_T_INT;
     if (single)
         la_json_open(j, "anyOf", '[');
@@ -74,13 +66,12 @@ static void schema_list(struct la_json *j, const struct la_key *key, const char 
     la_json_str(j, "type", "array");
     if (key->flags & LA_K_REQUIRED)
         la_json_int(j, "minItems", 1);
-    schema_key(j, "items", key->item, deeper(&a, shape, "[]"));
+    schema_key(j, "items", key->item);
     if (single) {
         la_json_close(j, '}');
         schema_string(j, NULL);
         la_json_close(j, ']');
     }
-    la_arena_fini(&a);
 }
 
 static void schema_strings(struct la_json *j)
@@ -96,42 +87,40 @@ static void schema_strings(struct la_json *j)
     la_json_close(j, ']');
 }
 
-static void schema_set(struct la_json *j, const struct la_key *key, const char *shape)
+static void schema_set(struct la_json *j, const struct la_key *key)
 {
     la_json_open(j, "anyOf", '[');
     la_json_open(j, NULL, '{');
-    schema_choices(j, key->names, shape);
+    schema_choices(j, key->names);
     la_json_close(j, '}');
     la_json_open(j, NULL, '{');
     la_json_str(j, "type", "array");
     la_json_open(j, "items", '{');
-    schema_choices(j, key->names, shape);
+    schema_choices(j, key->names);
     la_json_close(j, '}');
     la_json_close(j, '}');
     la_json_close(j, ']');
 }
 
 /* A mapping, or the scalar that stands for it. */
-static void schema_mapping(struct la_json *j, const struct la_object *object, const char *shape)
+static void schema_mapping(struct la_json *j, const struct la_object *object)
 {
     if (object->brief == NULL) {
-        schema_object(j, object, shape);
+        schema_object(j, object);
         return;
     }
     la_json_open(j, "anyOf", '[');
     schema_string(j, NULL);
     la_json_open(j, NULL, '{');
-    schema_object(j, object, shape);
+    schema_object(j, object);
     la_json_close(j, '}');
     la_json_close(j, ']');
 }
 
-static void schema_map(struct la_json *j, const struct la_key *key, const char *shape)
+static void schema_map(struct la_json *j, const struct la_key *key)
 {
-    struct la_arena a = {0};
     la_json_str(j, "type", "object");
-    schema_key(j, "additionalProperties", key->item, deeper(&a, shape, "*"));
-    la_arena_fini(&a);
+    schema_key(j, "additionalProperties", key->item);
 }
 
 static void schema_headers(struct la_json *j)
@@ -146,25 +135,25 @@ static void schema_headers(struct la_json *j)
     la_json_close(j, '}');
 }
 
-static void schema_type(struct la_json *j, const struct la_key *key, const char *shape)
+static void schema_type(struct la_json *j, const struct la_key *key)
 {
     switch (key->type) {
     case LA_T_BOOL: la_json_str(j, "type", "boolean"); break;
     case LA_T_INT:
     case LA_T_SIZE:
-    case LA_T_DURATION: schema_number(j, key, shape); break;
-    case LA_T_ENUM: schema_choices(j, key->names, shape); break;
+    case LA_T_DURATION: schema_number(j, key); break;
+    case LA_T_ENUM: schema_choices(j, key->names); break;
     case LA_T_STRING:
     case LA_T_TEXT:
         la_json_str(j, "type", "string");
         if (key->pattern)
             la_json_str(j, "pattern", key->pattern);
         break;
-    case LA_T_OBJECT: schema_mapping(j, key->keys, shape); break;
-    case LA_T_LIST: schema_list(j, key, shape); break;
-    case LA_T_MAP: schema_map(j, key, shape); break;
+    case LA_T_OBJECT: schema_mapping(j, key->keys); break;
+    case LA_T_LIST: schema_list(j, key); break;
+    case LA_T_MAP: schema_map(j, key); break;
     case LA_T_HEADERS: schema_headers(j); break;
-    case LA_T_SET: schema_set(j, key, shape); break;
+    case LA_T_SET: schema_set(j, key); break;
     case LA_T_INCLUDE: schema_strings(j); break;
     }
 }
@@ -183,37 +172,28 @@ static void schema_default(struct la_json *j, const struct la_key *key)
         la_json_str(j, "default", key->def);
 }
 
-static void schema_key(struct la_json *j, const char *name, const struct la_key *key, const char *shape)
+static void schema_key(struct la_json *j, const char *name, const struct la_key *key)
 {
-    struct la_arena a = {0};
-    bool later = la_schema_is_later(shape, NULL);
     la_json_open(j, name, '{');
-    if (later)
-        la_json_bool(j, "deprecated", true); /* the one word that editors show */
-    else
-        schema_type(j, key, shape);
+    schema_type(j, key);
     if (key->doc)
-        la_json_str(j, "description",
-                    la_arena_printf(&a, "%s%s", later ? "not supported by this version: " : "", key->doc));
-    if (key->def && !later)
+        la_json_str(j, "description", key->doc);
+    if (key->def)
         schema_default(j, key);
     la_json_close(j, '}');
-    la_arena_fini(&a);
 }
 
-static void schema_object(struct la_json *j, const struct la_object *object, const char *shape)
+static void schema_object(struct la_json *j, const struct la_object *object)
 {
-    struct la_arena a = {0};
     size_t required = 0;
     la_json_str(j, "type", "object");
     la_json_bool(j, "additionalProperties", false);
     la_json_open(j, "properties", '{');
     for (size_t i = 0; i < object->keys; i++) {
-        schema_key(j, object->key[i].name, &object->key[i], deeper(&a, shape, object->key[i].name));
+        schema_key(j, object->key[i].name, &object->key[i]);
         required += (object->key[i].flags & LA_K_REQUIRED) != 0;
     }
     la_json_close(j, '}');
-    la_arena_fini(&a);
     if (object == &la_schema_root) {
         la_json_open(j, "patternProperties", '{');
         la_json_open(j, "^x-", '{');
@@ -239,7 +219,7 @@ void la_conf_print_schema(void)
     la_json_open(&j, NULL, '{');
     la_json_str(&j, "$schema", "https://json-schema.org/draft/2020-12/schema");
     la_json_str(&j, "title", "lastack configuration");
-    schema_object(&j, &la_schema_root, "");
+    schema_object(&j, &la_schema_root);
     la_json_close(&j, '}');
     printf("%s\n", text.p);
     la_text_fini(&text);
@@ -259,15 +239,13 @@ static void line(int indent, bool off, const char *first, const char *key, const
 }
 
 /* The doc with what the value may be. */
-static const char *reference_doc(struct la_arena *a, const struct la_key *key, const char *shape)
+static const char *reference_doc(struct la_arena *a, const struct la_key *key)
 {
     const char *names = "";
-    if (la_schema_is_later(shape, NULL))
-        return la_arena_printf(a, "not supported by this version: %s", key->doc);
     switch (key->type) {
     case LA_T_ENUM:
         for (const char *const *n = key->names; *n; n++)
-            if (**n && !la_schema_is_later(shape, *n))
+            if (**n)
                 names = la_arena_printf(a, "%s%s%s", names, names[0] ? " | " : "", *n);
         return la_arena_printf(a, "%s (%s)", key->doc, names);
     case LA_T_INT:
@@ -290,37 +268,36 @@ struct reference {
     bool item; /* the next key that is written starts a list item */
 };
 
-static void reference_key(struct reference *r, const struct la_key *key, const char *shape);
+static void reference_key(struct reference *r, const struct la_key *key);
 
-static void reference_object(struct reference r, const struct la_object *object, const char *shape)
+static void reference_object(struct reference r, const struct la_object *object)
 {
     for (size_t i = 0; i < object->keys; i++) {
         if (r.indent == 0)
             printf("\n");
-        reference_key(&r, &object->key[i], deeper(r.arena, shape, object->key[i].name));
+        reference_key(&r, &object->key[i]);
     }
 }
 
-static void reference_key(struct reference *r, const struct la_key *key, const char *shape)
+static void reference_key(struct reference *r, const struct la_key *key)
 {
-    const char *doc = reference_doc(r->arena, key, shape), *value = key->def       ? key->def
-                                                                    : key->example ? key->example
-                                                                                   : "";
+    const char *doc = reference_doc(r->arena, key);
+    const char *value = key->def ? key->def : key->example ? key->example : "";
     struct reference below = {r->arena, r->indent + 2, r->off, false};
-    bool off = r->off || la_schema_is_later(shape, NULL);
+    bool off = r->off;
     if (key->type == LA_T_OBJECT) { /* needs its first key to be of use: off without a default for that */
         below.off = off || key->keys->key[0].def == NULL;
         line(r->indent, below.off, "", key->name, "", doc);
-        reference_object(below, key->keys, shape);
+        reference_object(below, key->keys);
     } else if (key->type == LA_T_LIST && value[0] == 0) {
         below = (struct reference){r->arena, r->indent + 4, off, true};
         line(r->indent, off, "", key->name, "", doc);
-        reference_object(below, key->item->keys, deeper(r->arena, shape, "[]"));
+        reference_object(below, key->item->keys);
     } else if (key->type == LA_T_MAP) {
         below.indent += 2;
         line(r->indent, off, "", key->name, "", doc);
         line(r->indent + 2, off, "", key->example, "", NULL);
-        reference_object(below, key->item->keys, deeper(r->arena, shape, "*"));
+        reference_object(below, key->item->keys);
     } else {
         off = off || (key->def == NULL && !(key->flags & LA_K_REQUIRED));
         bool starts = r->item && !off;
@@ -338,6 +315,6 @@ void la_conf_print_reference(void)
            "needed.\n"
            "# Durations: 500ms, 5s, 1m30s, 1h, 1d. Sizes: 65536, 64KiB, 1GiB (powers of 1024). Keys x-... "
            "are ignored.\n");
-    reference_object((struct reference){.arena = &arena}, &la_schema_root, "");
+    reference_object((struct reference){.arena = &arena}, &la_schema_root);
     la_arena_fini(&arena);
 }

@@ -32,30 +32,24 @@ static void wrong(struct la_reader *r, const struct la_conf_pos *pos, const char
     va_end(ap);
 }
 
-struct place {
-    size_t path, shape;
-};
-
-static struct place enter(struct la_reader *r, struct la_slice name, const char *shape)
+/* Goes deeper: returns where to leave to. */
+static size_t enter(struct la_reader *r, struct la_slice name)
 {
-    struct place p = {r->path.n, r->shape.n};
+    size_t p = r->path.n;
     la_text_addf(&r->path, "%s%.*s", r->path.n ? "." : "", (int)la_min64(name.n, SHOWN), name.p);
-    la_text_addf(&r->shape, "%s%s", r->shape.n ? "." : "", shape);
     return p;
 }
 
-static struct place enter_item(struct la_reader *r, size_t index)
+static size_t enter_item(struct la_reader *r, size_t index)
 {
-    struct place p = {r->path.n, r->shape.n};
+    size_t p = r->path.n;
     la_text_addf(&r->path, "[%zu]", index);
-    la_text_addf(&r->shape, "[]");
     return p;
 }
 
-static void leave(struct la_reader *r, struct place p)
+static void leave(struct la_reader *r, size_t p)
 {
-    r->path.p[r->path.n = p.path] = 0;
-    r->shape.p[r->shape.n = p.shape] = 0;
+    r->path.p[r->path.n = p] = 0;
 }
 
 /* ---- words for messages ---- */
@@ -164,8 +158,10 @@ static void read_number(struct la_reader *r, const struct la_key *key, const str
         why = la_value_duration(node->text, &value);
     } else {
         int kind = la_value_int(node->text, &value);
+        bool hint = key->form && la_slice_eq(node->text, LA_SLICE("auto"));
         if (kind < 0)
-            why = la_arena_printf(arena_of(r), "is not a whole number, must be %s", range_text(r, key));
+            why = la_arena_printf(arena_of(r), "is not a whole number, must be %s%s%s", range_text(r, key), hint ? "; " : "",
+                                  hint ? key->form : "");
         else if (kind == 0)
             value = UINT64_MAX;
     }
@@ -271,7 +267,7 @@ static void find_duplicates(struct la_reader *r, struct la_node *map)
             continue;
         }
         key[i]->duplicate = true;
-        struct place p = enter(r, key[i]->text, "");
+        size_t p = enter(r, key[i]->text);
         wrong(r, &key[i]->pos, "duplicate key, first in line %u", key[first]->pos.line);
         leave(r, p);
     }
@@ -293,7 +289,7 @@ static bool needs_map(struct la_reader *r, const struct la_key *key, struct la_n
 static void unknown_key(struct la_reader *r, const struct la_object *object, const struct la_node *key)
 {
     const char *names[64], *all = "", *near = NULL;
-    struct place p = enter(r, key->text, "");
+    size_t p = enter(r, key->text);
     la_assert(object->keys <= la_count(names));
     for (size_t i = 0; i < object->keys; i++) {
         const struct la_key *k = &object->key[i];
@@ -313,20 +309,6 @@ static void unknown_key(struct la_reader *r, const struct la_object *object, con
     leave(r, p);
 }
 
-/* True when this version does not do it, which is then reported. */
-static bool is_later(struct la_reader *r, const struct la_node *key, const struct la_node *value)
-{
-    if (la_schema_is_later(r->shape.p, NULL)) {
-        wrong(r, &key->pos, "not supported by this version");
-        return true;
-    }
-    if (value->kind == LA_NODE_SCALAR && la_schema_is_later(r->shape.p, value->text.p)) {
-        wrong(r, &value->pos, "%s is not supported by this version", shown(r, value));
-        return true;
-    }
-    return false;
-}
-
 static void read_pair(struct la_reader *r, const struct la_object *object, struct la_node *name,
                       struct la_node *value, char *base, uint64_t *seen)
 {
@@ -336,13 +318,13 @@ static void read_pair(struct la_reader *r, const struct la_object *object, struc
             continue;
         const struct la_conf_pos *pos =
             value->kind == LA_NODE_SCALAR && !value->null ? &value->pos : &name->pos;
-        struct place p = enter(r, name->text, key->name);
+        size_t p = enter(r, name->text);
         *seen |= 1ull << i;
         la_marks_add(r->conf->own, r->path.p, pos);
         if (r->included && object == &la_schema_root && !(key->flags & LA_K_MERGE))
             wrong(r, &name->pos,
                   "not allowed in an included file, which may hold listen, upstreams and routes");
-        else if (!is_later(r, name, value))
+        else
             read_value(r, key, value, base, pos);
         leave(r, p);
         return;
@@ -374,7 +356,7 @@ static void read_object(struct la_reader *r, const struct la_key *key, struct la
     for (size_t i = 0; object != &la_schema_root && i < object->keys; i++) {
         if (!(object->key[i].flags & LA_K_REQUIRED) || seen & 1ull << i)
             continue;
-        struct place p = enter(r, la_slice_str(object->key[i].name), "");
+        size_t p = enter(r, la_slice_str(object->key[i].name));
         wrong(r, pos, "missing, must be %s", wanted(r, &object->key[i]));
         leave(r, p);
     }
@@ -423,7 +405,7 @@ static void read_list(struct la_reader *r, const struct la_key *key, struct la_n
     char *at = more_items(r, key, base, n);
     for (size_t i = 0; i < n; i++, at += key->size) {
         struct la_node *one = single ? node : node->item[i];
-        struct place p = enter_item(r, *count);
+        size_t p = enter_item(r, *count);
         la_marks_add(r->conf->own, r->path.p, &one->pos);
         start_item(r, key->item, at, &one->pos);
         read_value(r, key->item, one, at, &one->pos);
@@ -443,7 +425,7 @@ static void read_map(struct la_reader *r, const struct la_key *key, struct la_no
         struct la_node *name = node->item[i];
         if (name->duplicate)
             continue;
-        struct place p = enter(r, name->text, "*");
+        size_t p = enter(r, name->text);
         la_marks_add(r->conf->own, r->path.p, &name->pos);
         if (!la_value_is_label(name->text))
             wrong(r, &name->pos, "a name must be 1 to 64 letters, digits and ._-");
@@ -470,7 +452,7 @@ static void read_headers(struct la_reader *r, const struct la_key *key, struct l
                           *first = at;
     for (size_t i = 0; i + 1 < node->items; i += 2) {
         struct la_node *name = node->item[i], *value = node->item[i + 1];
-        struct place p = enter(r, name->text, "*");
+        size_t p = enter(r, name->text);
         const char *why = la_value_check_header(arena_of(r), name->text);
         la_marks_add(r->conf->own, r->path.p, &value->pos);
         for (struct la_conf_header *h = first; why == NULL && !name->duplicate && h < at; h++)
@@ -563,5 +545,4 @@ void la_read_tree(struct la_reader *r, struct la_node *root, const char *file)
 void la_reader_fini(struct la_reader *r)
 {
     la_text_fini(&r->path);
-    la_text_fini(&r->shape);
 }

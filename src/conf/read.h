@@ -12,7 +12,7 @@ struct la_reader {
     struct la_report *report;
     bool included;              /* the file at hand is an included one */
     struct la_node *include;    /* the value of `include`, NULL: none */
-    struct la_text path, shape; /* where we are: "upstreams.app.servers[0]", "upstreams.*.servers[]" */
+    struct la_text path; /* where we are: "upstreams.app.servers[0]" */
 };
 
 /* Before the first file: every default of the top level. */

@@ -179,7 +179,7 @@ static const struct la_key source_item = {
 #define U(field) FIELD(struct la_conf_upstream, field)
 static const struct la_key pool_range_item = {.type = LA_T_INT, .size = sizeof(unsigned), .low = 1, .high = 65535};
 static const struct la_key pool_keys[] = {
-    {"max", LA_T_INT, LA_K_DERIVED, U(pool.max), .low = 1, .high = 65535, .def = "64",
+    {"max", LA_T_INT, LA_K_DERIVED, U(pool.max), .low = 1, .high = 65535, .def = "64", .form = "for a range to move in write auto: [4, 200] beside it",
      .doc = "connections per server, all workers together; default: http 64, fastcgi 4, memcached the number "
             "of workers"},
     {"tunnels", LA_T_INT, LA_K_AUTO | LA_K_DERIVED, U(pool.tunnels), .high = 65535, .automatic = UINT32_MAX,
@@ -543,22 +543,3 @@ static const struct la_key root_keys[] = {
 };
 const struct la_object la_schema_root = {"the configuration", sizeof(struct la_conf), KEYS(root_keys),
                                          .pos = -1};
-
-/* What the language knows and this version does not do. shape: a path with [] for items and * for names;
- * value: only this value (NULL: the key as a whole). */
-static const struct la_later {
-    const char *shape, *value;
-} la_schema_later[] = {
-    {"upstreams.*.pool.max", "auto"},
-};
-
-bool la_schema_is_later(const char *shape, const char *value)
-{
-    for (size_t i = 0; i < la_count(la_schema_later); i++) {
-        const struct la_later *later = &la_schema_later[i];
-        if (strcmp(later->shape, shape) == 0 &&
-            (later->value ? value && strcmp(later->value, value) == 0 : value == NULL))
-            return true;
-    }
-    return false;
-}

@@ -47,7 +47,7 @@ struct la_key {
     uint64_t low, high, automatic;
     const char *const *names;
     la_text_parser *parse;
-    const char *form;             /* TEXT, STRING: what would be right, in words */
+    const char *form;             /* TEXT, STRING: what would be right, in words; INT: what "auto" may mean; may be NULL */
     const char *pattern;          /* TEXT: for the JSON Schema; may be NULL */
     const struct la_key *item;    /* LIST: one item */
     const struct la_object *keys; /* OBJECT, MAP, LIST item: what is inside */
@@ -67,8 +67,5 @@ struct la_object {
 };
 
 extern const struct la_object la_schema_root;
-/* Is this key (value NULL), or this value of it, known but not supported by this version? shape: the path
- * with [] for items and * for names, "upstreams.*.pool.max". */
-bool la_schema_is_later(const char *shape, const char *value);
 
 #endif

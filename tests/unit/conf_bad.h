@@ -205,7 +205,7 @@ static const struct {
      "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
      "f:6:54: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
     {APP(SERVERS "    pool: { max: auto, advise: x, auto: [4, y] }\n"),
-     "f:5:18: upstreams.app.pool.max: \"auto\" is not supported by this version\n"
+     "f:5:18: upstreams.app.pool.max: \"auto\" is not a whole number, must be from 1 to 65535; for a range to move in write auto: [4, 200] beside it\n"
      "f:5:32: upstreams.app.pool.advise: \"x\" is not true or false\n"
      "f:5:45: upstreams.app.pool.auto[1]: \"y\" is not a whole number, must be from 1 to 65535"},
     {APP(SERVERS "    pool: { auto: [4] }\n"),
