@@ -79,8 +79,8 @@ struct la_call {
     struct la_buf *trailer;
     struct la_http_body decoder;
     bool keep_alive, doubtful;
-    struct la_call_fcgi fcgi;
     uint64_t begun_ns, sent_ns, first_byte_ns, progress_ns;
+    struct la_call_fcgi fcgi; /* not cleared: begin makes it, but err and err_held */
 };
 
 struct la_call_protocol {

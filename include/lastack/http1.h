@@ -42,13 +42,14 @@ bool la_http_method_idempotent(enum la_http_method m);
 
 struct la_http_header {
     uint32_t name_at, value_at; /* offsets into the head buffer */
+    uint32_t value_n;
     uint16_t name_n;
     uint8_t field; /* enum la_http_field */
     bool hop;      /* hop-by-hop: a standard one or named by Connection; not forwarded. Connection cannot name away
                     * framing, routing or identity (Host, Content-*, X-Forwarded-*, Forwarded, Via, Authorization,
                     * Cookie, ...): those keep hop = false. Content-Length and Host are never hop: the layer above
                     * writes its own. Proxy (httpoxy) and HTTP2-Settings are hop; Trailer is not. */
-    uint32_t value_n;
+    bool canonical; /* the line is "Name: value" CRLF, without any other white space */
 };
 
 enum la_http_framing {
@@ -93,8 +94,10 @@ struct la_http_head {
                            * (requests; Content-Length: 0 is none) */
     struct la_slice upgrade;
     uint32_t keep_alive_timeout_s; /* Keep-Alive: timeout=N of a response; 0 = none */
+    bool underscore;      /* a field that is not known has "_" in its name */
     uint16_t headers;
     struct la_http_header header[LA_HTTP_MAX_HEADERS]; /* only [0..headers) is ever written */
+    uint8_t first[LA_FIELD_COUNT]; /* where the first one of a field is that is present */
 };
 
 struct la_http_limits {
@@ -136,7 +139,10 @@ static inline struct la_slice la_http_value(const struct la_http_head *h, size_t
     return la_slice(h->base + h->header[i].value_at, h->header[i].value_n);
 }
 /* First field of that kind, or -1. */
-int la_http_find(const struct la_http_head *h, enum la_http_field f);
+static inline int la_http_find(const struct la_http_head *h, enum la_http_field f)
+{
+    return h->present >> f & 1 ? h->first[f] : -1;
+}
 /* Next member of a comma list (RFC 9110 5.6.1), OWS trimmed, empty members skipped; *rest starts as the whole value.
  * Does not know quoted strings. */
 bool la_http_list_next(struct la_slice *rest, struct la_slice *item);
@@ -188,11 +194,13 @@ void la_http_write_length(struct la_http_writer *w, uint64_t v); /* the Content-
 void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct la_slice value);
 /* The same for a name and a value that cannot hold a control character: constants, what a parser has judged. */
 void la_http_write_header_known(struct la_http_writer *w, struct la_slice name, struct la_slice value);
-/* Field i of a head that the parser has made: its bytes were judged there. */
-void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i);
+/* Fields [from, to) of a head that the parser has made: their bytes were judged there. */
+void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t from, size_t to);
 void la_http_write_status(struct la_http_writer *w, int status, struct la_slice reason); /* "HTTP/1.1 200 OK\r\n" */
 /* "GET /x HTTP/1.1\r\n" */
 void la_http_write_request_line(struct la_http_writer *w, struct la_slice method, struct la_slice target);
+/* The same for a method and a target that a parser has judged. */
+void la_http_write_request_line_known(struct la_http_writer *w, struct la_slice method, struct la_slice target);
 /* Chunk header for n payload bytes ("1a\r\n"); 0 gives "0\r\n", which starts the end of the body. out has
  * LA_CHUNK_HEAD bytes; returns its length. */
 #define LA_CHUNK_HEAD 20

@@ -24,6 +24,7 @@ struct la_snapshot {
     struct la_conf_route **route; /* sorted: most specific host first, then longest path */
     unsigned *route_plan;
     unsigned routes;
+    unsigned *listen_plan; /* for each listener that has an upstream of its own */
 };
 /* Takes over conf and plan (with a reference to each shared object), refers to certs. With `like`, conf is that snapshot's, shared. */
 struct la_snapshot *la_snapshot_new(struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *like, struct la_upstream_plan *plan,

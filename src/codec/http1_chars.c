@@ -1,4 +1,4 @@
-/* http1_chars.c: the table behind http1_chars.h. It owns nothing and decides nothing.
+/* http1_chars.c: the table behind http1_chars.h, and its rarer paths. It owns nothing and decides nothing.
  *
  * Sources: tchar RFC 9110 5.6.2, qdtext 5.6.4, pchar and query RFC 3986 3.3 and 3.4. Two departures, both
  * because browsers send these raw (WHATWG URL): "[]{}|^`" in targets, and "\" in queries. A backslash in a
@@ -7,10 +7,12 @@
  * about them. */
 #include "codec/http1_chars.h"
 
+#include <endian.h>
+
 #define T LA_CHAR_TOKEN
 #define P LA_CHAR_PATH
 #define Q LA_CHAR_QUERY
-#define H LA_CHAR_HOST
+#define L LA_CHAR_LABEL
 #define U LA_CHAR_UNRESERVED
 #define X LA_CHAR_HEX
 #define D LA_CHAR_DIGIT
@@ -30,10 +32,10 @@ const uint8_t la_http_chars[256] = {
     ['*'] = T | P | Q | S,
     ['+'] = T | P | Q | S,
     [','] = P | Q | S,
-    ['-'] = T | P | Q | H | U | S,
-    ['.'] = T | P | Q | H | U | S,
+    ['-'] = T | P | Q | L | U | S,
+    ['.'] = T | P | Q | U | S,
     ['/'] = P | Q | S,
-    ['0' ... '9'] = T | P | Q | H | U | X | D | S,
+    ['0' ... '9'] = T | P | Q | L | U | X | D | S,
     [':'] = P | Q | S,
     [';'] = P | Q | S,
     ['<'] = S,
@@ -41,19 +43,53 @@ const uint8_t la_http_chars[256] = {
     ['>'] = S,
     ['?'] = Q | S,
     ['@'] = P | Q | S,
-    ['A' ... 'F'] = T | P | Q | H | U | X | S,
-    ['G' ... 'Z'] = T | P | Q | H | U | S,
+    ['A' ... 'F'] = T | P | Q | L | U | X | S,
+    ['G' ... 'Z'] = T | P | Q | L | U | S,
     ['['] = P | Q | S,
     ['\\'] = Q,
     [']'] = P | Q | S,
     ['^'] = T | P | Q | S,
-    ['_'] = T | P | Q | H | U | S,
+    ['_'] = T | P | Q | L | U | S,
     ['`'] = T | P | Q | S,
-    ['a' ... 'f'] = T | P | Q | H | U | X | S,
-    ['g' ... 'z'] = T | P | Q | H | U | S,
+    ['a' ... 'f'] = T | P | Q | L | U | X | S,
+    ['g' ... 'z'] = T | P | Q | L | U | S,
     ['{'] = P | Q | S,
     ['|'] = T | P | Q | S,
     ['}'] = P | Q | S,
-    ['~'] = T | P | Q | H | U | S,
+    ['~'] = T | P | Q | L | U | S,
     [0x80 ... 0xff] = S,
 };
+
+/* Control characters (below 0x20, or 0x7f; HTAB too) among the eight bytes of x: high bits. In a borrow chain only
+ * bytes above a real hit can be wrong, so the lowest set bit is always right. */
+static uint64_t controls(uint64_t x)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t del = x ^ (ones * 0x7f);
+    return (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
+}
+static uint64_t load8(const char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return le64toh(x);
+}
+
+const char *la_char_skip_visible_by8(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t hit = controls(load8(p));
+        if (hit != 0)
+            return p + (__builtin_ctzll(hit) >> 3);
+    }
+    while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f)
+        p++;
+    return p;
+}
+
+const char *la_char_skip_value_from_tab(const char *p, const char *end)
+{
+    while (p < end && *p == '\t')
+        p = la_char_skip_visible(p + 1, end, p);
+    return p;
+}

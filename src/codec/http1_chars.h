@@ -6,7 +6,6 @@
 #ifndef LASTACK_HTTP1_CHARS_H
 #define LASTACK_HTTP1_CHARS_H
 
-#include <endian.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -17,7 +16,7 @@ enum {
     LA_CHAR_TOKEN = 1,       /* tchar, RFC 9110 5.6.2 */
     LA_CHAR_PATH = 2,        /* raw in a request target before "?"; "%" is not: it needs its two digits */
     LA_CHAR_QUERY = 4,       /* raw after "?" */
-    LA_CHAR_HOST = 8,        /* in a registered name; "." is in it */
+    LA_CHAR_LABEL = 8,       /* between the dots of a registered name */
     LA_CHAR_UNRESERVED = 16, /* RFC 3986 2.3 */
     LA_CHAR_HEX = 32,
     LA_CHAR_DIGIT = 64,
@@ -61,22 +60,8 @@ static inline bool la_char_is_value(char c)
     return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
-/* Control characters (below 0x20, or 0x7f; HTAB too) among the eight bytes of x: high bits. In a borrow chain only
- * bytes above a real hit can be wrong, so the lowest set bit is always right. */
-static inline uint64_t la_char_controls(uint64_t x)
-{
-    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-    uint64_t del = x ^ (ones * 0x7f);
-    return (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
-}
-static inline uint64_t la_char_load8(const char *p)
-{
-    uint64_t x;
-    memcpy(&x, p, 8);
-    return le64toh(x);
-}
 #ifdef __SSE2__
-/* The same for sixteen bytes at p: one bit each. */
+/* Control characters (below 0x20, or 0x7f; HTAB too) among the sixteen bytes at p: one bit each. */
 static inline unsigned la_char_controls16(const char *p)
 {
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -84,8 +69,9 @@ static inline unsigned la_char_controls16(const char *p)
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f))));
 }
 #endif
-/* First control character of p[..end), or end. */
-static inline const char *la_char_skip_visible(const char *p, const char *end)
+/* First control character of p[..end), or end. What lies before p, from `from` on, may be loaded along. */
+const char *la_char_skip_visible_by8(const char *p, const char *end);
+static inline const char *la_char_skip_visible(const char *p, const char *end, const char *from)
 {
 #ifdef __SSE2__
     for (; end - p >= 16; p += 16) {
@@ -93,33 +79,14 @@ static inline const char *la_char_skip_visible(const char *p, const char *end)
         if (hit != 0)
             return p + __builtin_ctz(hit);
     }
-#endif
-    for (; end - p >= 8; p += 8) {
-        uint64_t hit = la_char_controls(la_char_load8(p));
-        if (hit != 0)
-            return p + (__builtin_ctzll(hit) >> 3);
+    if (la_likely(end - from >= 16)) {
+        unsigned hit = la_char_controls16(end - 16) >> (16 - (end - p));
+        return hit != 0 ? p + __builtin_ctz(hit) : end;
     }
-    while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f)
-        p++;
-    return p;
-}
-/* No control character among the n bytes at p? What lies before p, from `from` on, may be loaded along. */
-static inline bool la_char_all_visible(const char *p, size_t n, const char *from)
-{
-#ifdef __SSE2__
-    const char *end = p + n;
-    unsigned hit = 0;
-    for (; end - p >= 16; p += 16)
-        hit |= la_char_controls16(p);
-    if (p < end && end - from >= 16) {
-        hit |= la_char_controls16(end - 16) >> (16 - (end - p));
-        p = end;
-    }
-    return hit == 0 && la_char_skip_visible(p, end) == end;
 #else
     (void)from;
-    return la_char_skip_visible(p, p + n) == p + n;
 #endif
+    return la_char_skip_visible_by8(p, end);
 }
 /* The first c among the sixteen bytes at p, or NULL. */
 static inline const char *la_char_find16(const char *p, char c)
@@ -132,12 +99,22 @@ static inline const char *la_char_find16(const char *p, char c)
     return memchr(p, c, 16);
 #endif
 }
-/* First byte of p[..end) that may not stand in a field value, or end. */
-static inline const char *la_char_skip_value(const char *p, const char *end)
+/* Is c among the first n, at most 16, of the sixteen bytes at p? */
+static inline bool la_char_has16(const char *p, char c, ptrdiff_t n)
 {
-    for (p = la_char_skip_visible(p, end); p < end && *p == '\t';)
-        p = la_char_skip_visible(p + 1, end);
-    return p;
+#ifdef __SSE2__
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return ((unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(c))) & ((1u << n) - 1)) != 0;
+#else
+    return memchr(p, c, (size_t)n) != NULL;
+#endif
+}
+/* First byte of p[..end) that may not stand in a field value, or end. */
+const char *la_char_skip_value_from_tab(const char *p, const char *end);
+static inline const char *la_char_skip_value(const char *p, const char *end, const char *from)
+{
+    p = la_char_skip_visible(p, end, from);
+    return la_likely(p == end || *p != '\t') ? p : la_char_skip_value_from_tab(p, end);
 }
 
 #endif

@@ -2,19 +2,14 @@
  *
  * A name is looked up by its length, first and last byte, and compared with the one entry that has these, so a lookup
  * costs a few instructions. Holds no state, cannot fail. */
-#include "lastack/http1.h"
+#include "codec/http1_names.h"
 
 #include "codec/http1_chars.h"
 
-/* Each name has a slot of its own; two in one would not compile. first, last: in lower case. */
-#define SLOTS 128
-#define AT(n, first, last) (((n) + 9 * (first) + 3 * (last)) % SLOTS)
-#define LONGEST 19
+/* Each name has a slot of its own; two in one would not compile. */
+#define AT LA_HTTP_NAME_SLOT
 
-static const struct entry {
-    const char *name;
-    uint8_t n, field;
-} table[SLOTS] = {
+const struct la_http_name la_http_names[LA_HTTP_NAME_SLOTS] = {
     [AT(2, 't', 'e')] = {"te", 2, LA_FIELD_TE},
     [AT(3, 'v', 'a')] = {"via", 3, LA_FIELD_VIA},
     [AT(4, 'h', 't')] = {"host", 4, LA_FIELD_HOST},
@@ -49,44 +44,9 @@ static const struct entry {
     [AT(19, 'p', 'n')] = {"proxy-authorization", 19, LA_FIELD_PROXY_AUTHORIZATION},
 };
 
-/* Is the word at text the one at lower, ASCII case folded? The names hold a-z, 0-9 and "-": of these only
- * letters have bit 6, and for them bit 5 is the case. Bits that are not letters must match as they are. */
-static bool same_word(const char *text, const char *lower)
-{
-    uint64_t t, l;
-    memcpy(&t, text, 8);
-    memcpy(&l, lower, 8);
-    return (t | (l >> 1 & UINT64_C(0x2020202020202020))) == l;
-}
-
-static bool same_half(const char *text, const char *lower)
-{
-    uint32_t t, l;
-    memcpy(&t, text, 4);
-    memcpy(&l, lower, 4);
-    return (t | (l >> 1 & UINT32_C(0x20202020))) == l;
-}
-
-/* Words from both ends, overlapping in the middle. */
-static bool same_folded(const char *text, const char *lower, size_t n)
-{
-    if (n >= 8)
-        return same_word(text, lower) && same_word(text + n - 8, lower + n - 8) &&
-               (n <= 16 || same_word(text + 8, lower + 8));
-    if (n >= 4)
-        return same_half(text, lower) && same_half(text + n - 4, lower + n - 4);
-    for (size_t i = 0; i < n; i++)
-        if ((text[i] | (lower[i] >> 1 & 0x20)) != lower[i])
-            return false;
-    return true;
-}
-
 enum la_http_field la_http_field_find(struct la_slice name)
 {
-    if (name.n == 0 || name.n > LONGEST)
-        return LA_FIELD_OTHER;
-    const struct entry *e = &table[AT(name.n, (unsigned char)name.p[0] | 0x20u, (unsigned char)name.p[name.n - 1] | 0x20u)];
-    return e->n == name.n && same_folded(name.p, e->name, name.n) ? (enum la_http_field)e->field : LA_FIELD_OTHER;
+    return la_http_name_find(name.p, name.n);
 }
 
 bool la_http_method_idempotent(enum la_http_method m)
@@ -100,16 +60,6 @@ bool la_http_method_idempotent(enum la_http_method m)
     case LA_METHOD_TRACE: return true;
     default: return false;
     }
-}
-
-int la_http_find(const struct la_http_head *h, enum la_http_field f)
-{
-    if ((h->present >> f & 1) == 0)
-        return -1;
-    for (int i = 0; i < h->headers; i++)
-        if (h->header[i].field == f)
-            return i;
-    return -1;
 }
 
 bool la_http_list_next(struct la_slice *rest, struct la_slice *item)

@@ -49,13 +49,12 @@ bool la_http_is_host(struct la_slice s)
             return false;
         p++;
     } else {
-        if (*p == '.')
-            return false;
-        for (; p < end && la_char_is(*p, LA_CHAR_HOST); p++)
-            if (*p == '.' && p + 1 < end && p[1] == '.')
+        do {
+            const char *label = p;
+            p = la_char_skip(p, end, LA_CHAR_LABEL);
+            if (p == label && (p == s.p || *p == '.'))
                 return false;
-        if (p == s.p)
-            return false;
+        } while (p < end && *p == '.' && ++p < end);
     }
     return p == end || (*p == ':' && is_port(p + 1, end));
 }

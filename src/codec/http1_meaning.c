@@ -18,9 +18,9 @@ static bool read_u64(struct la_slice s, uint64_t *out)
     if (s.n == 0)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        if (!la_char_is(s.p[i], LA_CHAR_DIGIT))
-            return false;
         unsigned digit = (unsigned)(s.p[i] - '0');
+        if (digit > 9)
+            return false;
         if (i >= 19 && value > (UINT64_MAX - digit) / 10) /* nineteen digits always fit */
             return false;
         value = value * 10 + digit;
@@ -175,16 +175,12 @@ static bool is_protocol(struct la_slice s)
     return la_http_is_token(la_slice(s.p, name_n)) && la_http_is_token(la_slice(slash + 1, s.n - name_n - 1));
 }
 
-bool la_http_options_read(struct la_http_head *head, uint64_t repeated)
+bool la_http_options_judge(struct la_http_head *head, uint64_t repeated)
 {
     bool well_formed = true, keep_alive = false, upgrade = false;
     unsigned named = 0;
-    if ((head->present & (LA_FIELD_BIT(CONNECTION) | LA_FIELD_BIT(TE))) == 0) { /* Upgrade needs Connection */
-        head->keep_alive = head->minor == 1;
-        return true;
-    }
     if ((head->present & LA_FIELD_BIT(CONNECTION)) != 0)
-        for (size_t i = 0; i < head->headers; i++)
+        for (size_t i = head->first[LA_FIELD_CONNECTION]; i < head->headers; i++)
             if (head->header[i].field == LA_FIELD_CONNECTION)
                 well_formed &= read_connection(head, la_http_value(head, i), &keep_alive, &upgrade, &named);
     head->keep_alive = !head->close_said && (head->minor == 1 || keep_alive);

@@ -14,6 +14,7 @@
 struct la_http_section {
     const char *at, *end;
     uint64_t repeated;
+    bool underscore;
     uint32_t max_headers;
     enum la_err syntax, size;
 };
@@ -21,7 +22,7 @@ enum la_http_result la_http_section_parse(struct la_http_head *head, struct la_h
                                           enum la_err *err);
 uint32_t la_http_max_headers(const struct la_http_limits *limits);
 
-/* An earlier call has seen p[0..seen) of an unfinished head. False when the bytes since then can change
+/* An earlier call has seen p[0..seen) of an unfinished head; seen is not 0. False when the bytes since then can change
  * nothing: no empty line, no first line, nothing malformed. */
 bool la_http_worth_parsing(const char *p, size_t n, size_t seen);
 
@@ -32,7 +33,13 @@ enum la_err la_http_framing_read(struct la_http_head *head, uint64_t repeated, b
 /* Connection, TE, Upgrade: close_said, keep_alive, te_trailers, upgrade_said, and the hop marks. False: the
  * Connection field is no list of tokens, or names more than LA_HTTP_MAX_NAMED fields. */
 #define LA_HTTP_MAX_NAMED 32
-bool la_http_options_read(struct la_http_head *head, uint64_t repeated);
+bool la_http_options_judge(struct la_http_head *head, uint64_t repeated); /* one of the first two is there */
+static inline bool la_http_options_read(struct la_http_head *head, uint64_t repeated)
+{
+    head->keep_alive = head->minor == 1;
+    return (head->present & (LA_FIELD_BIT(CONNECTION) | LA_FIELD_BIT(TE))) == 0 || /* Upgrade needs Connection */
+           la_http_options_judge(head, repeated);
+}
 
 /* Fields that are hop-by-hop by their own definition. */
 extern const uint64_t la_http_hop_fields;

@@ -268,7 +268,7 @@ enum la_http_result la_http_parse_request(struct la_http_head *head, const char 
     bool full = n >= limits->head_bytes;
     if (full)
         n = limits->head_bytes;
-    if (!full && !la_http_worth_parsing(p, n, *seen)) {
+    if (!full && *seen > 0 && !la_http_worth_parsing(p, n, *seen)) {
         *seen = n;
         return LA_HTTP_MORE;
     }

@@ -40,7 +40,7 @@ static enum la_http_result read_status_line(struct la_http_head *head, const cha
         return LA_HTTP_MORE;
     const char *reason = p + FORM_N, *stop = reason;
     if (*reason == ' ')
-        stop = la_char_skip_value(++reason, end);
+        stop = la_char_skip_value(++reason, end, head->base);
     if (stop == end)
         return LA_HTTP_MORE;
     if (*stop != '\r' || (end - stop >= 2 && stop[1] != '\n'))
@@ -141,7 +141,7 @@ enum la_http_result la_http_parse_response(struct la_http_head *head, const char
     bool full = n >= limits->head_bytes;
     if (full)
         n = limits->head_bytes;
-    if (!full && !la_http_worth_parsing(p, n, *seen)) {
+    if (!full && *seen > 0 && !la_http_worth_parsing(p, n, *seen)) {
         *seen = n;
         return LA_HTTP_MORE;
     }

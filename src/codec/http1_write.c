@@ -54,7 +54,7 @@ void la_http_write_length(struct la_http_writer *w, uint64_t v)
 
 static bool clean(struct la_slice s)
 {
-    return la_char_skip_value(s.p, s.p + s.n) == s.p + s.n;
+    return la_char_skip_value(s.p, s.p + s.n, s.p) == s.p + s.n;
 }
 
 /* Neither a control character nor a space? */
@@ -83,16 +83,26 @@ void la_http_write_header(struct la_http_writer *w, struct la_slice name, struct
         return;
     }
     size_t n = put_header(w, name, value);
+    const char *line = w->p + w->n, *end = line + n - 2;
     /* Judged where it lies now, at once; an HTAB in the value makes it worth the closer look. */
-    if (!la_char_all_visible(w->p + w->n, n - 2, w->p) && (!clean(name) || !clean(value)))
+    if (la_char_skip_visible(line, end, w->p) != end && (!clean(name) || !clean(value)))
         w->overflow = true;
     else
         w->n += n;
 }
 
-void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t i)
+void la_http_write_parsed(struct la_http_writer *w, const struct la_http_head *head, size_t from, size_t to)
 {
-    la_http_write_header_known(w, la_http_name(head, i), la_http_value(head, i));
+    while (from < to) {
+        const struct la_http_header *first = &head->header[from], *f = first, *end = &head->header[to];
+        while (f < end && f->canonical)
+            f++;
+        if (f > first) /* they lie together */
+            la_http_write(w, la_slice(head->base + first->name_at, f[-1].value_at + f[-1].value_n + 2 - first->name_at));
+        else
+            la_http_write_header_known(w, la_http_name(head, from), la_http_value(head, from)), f++;
+        from = (size_t)(f - head->header);
+    }
 }
 
 void la_http_write_header_known(struct la_http_writer *w, struct la_slice name, struct la_slice value)
@@ -123,9 +133,16 @@ void la_http_write_status(struct la_http_writer *w, int status, struct la_slice 
 
 void la_http_write_request_line(struct la_http_writer *w, struct la_slice method, struct la_slice target)
 {
+    if (!la_http_is_token(method) || target.n == 0 || !no_blank(target))
+        w->overflow = true;
+    la_http_write_request_line_known(w, method, target);
+}
+
+void la_http_write_request_line_known(struct la_http_writer *w, struct la_slice method, struct la_slice target)
+{
     static const char version[11 + 1] = " HTTP/1.1\r\n";
     size_t n = method.n + 1 + target.n + sizeof version - 1;
-    if (w->overflow || n > w->cap - w->n || !la_http_is_token(method) || target.n == 0 || !no_blank(target)) {
+    if (w->overflow || n > w->cap - w->n) {
         w->overflow = true;
         return;
     }

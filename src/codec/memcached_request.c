@@ -60,7 +60,7 @@ static struct la_slice token(struct la_slice *s)
 
 static bool printable(struct la_slice s)
 {
-    return la_char_skip_visible(s.p, s.p + s.n) == s.p + s.n;
+    return la_char_skip_visible(s.p, s.p + s.n, s.p) == s.p + s.n;
 }
 
 /* Digits only, at most max. */

@@ -138,13 +138,15 @@ void la_hot_clear(struct la_hot *h)
 
 /* ---- timers ---- */
 
-static void wheel_insert(struct la_loop *l, struct la_timer *t)
+/* Returns the tick at which it is due or must move down. */
+static uint64_t wheel_insert(struct la_loop *l, struct la_timer *t)
 {
     uint64_t differ = t->due_ms ^ l->tick;
     unsigned level = differ ? (63u - (unsigned)__builtin_clzll(differ)) / BITS : 0;
-    unsigned slot = (t->due_ms >> (level * BITS)) % SLOTS;
-    la_list_push_back(&l->slot[level][slot], &t->node);
-    l->pending[level] |= 1ull << slot;
+    uint64_t at = t->due_ms >> (level * BITS);
+    la_list_push_back(&l->slot[level][at % SLOTS], &t->node);
+    l->pending[level] |= 1ull << at % SLOTS;
+    return at << (level * BITS);
 }
 
 /* The next tick at which a timer is due or must move down; UINT64_MAX: none. */
@@ -202,8 +204,7 @@ void la_timer_set(struct la_timer *t, uint64_t after_ms)
     t->due_ms = (l->now_ns + after * 1000000u + 999999u) / 1000000u;
     if (t->due_ms <= l->tick)
         t->due_ms = l->tick + 1;
-    wheel_insert(l, t);
-    arm(l, wheel_next(l));
+    arm(l, wheel_insert(l, t));
 }
 
 /* Moves the wheel to the present and calls what is due. */

@@ -20,7 +20,9 @@ static void on_timer(struct la_timer *t);
 void la_call_init(struct la_call *c, struct la_env *env, const struct la_call_events *on,
                   const struct la_call_protocol *p)
 {
-    memset(c, 0, sizeof *c);
+    memset(c, 0, offsetof(struct la_call, fcgi));
+    c->fcgi.err = NULL;
+    c->fcgi.err_held = 0;
     c->on = on;
     c->env = env;
     c->protocol = p;
@@ -31,7 +33,10 @@ void la_call_init(struct la_call *c, struct la_env *env, const struct la_call_ev
 
 static void write_request(struct la_http_writer *w, const struct la_request *r)
 {
-    la_http_write_request_line(w, r->method, r->target);
+    if (r->fields.head) /* whose line it is */
+        la_http_write_request_line_known(w, r->method, r->target);
+    else
+        la_http_write_request_line(w, r->method, r->target);
     la_http_write_header_known(w, LA_SLICE("Host"), r->host); /* a request's, or of the configuration */
     la_http1_write_fields(w, &r->fields);
     if (r->body == LA_BODY_LENGTH) {

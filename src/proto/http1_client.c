@@ -457,12 +457,16 @@ static void read_linger(struct la_client *c)
 static void read_heads(struct la_client *c)
 {
     int reads = 0;
+    bool begun = false; /* the first bytes of a head came just now */
     while (!c->dead && c->state == LA_CLIENT_HEAD) {
         if (c->in && c->in->n && parse(c)) {
             if (!c->dead && c->state == LA_CLIENT_BODY)
                 read_body(c);
             continue;
         }
+        if (begun && la_timer_is_set(&c->timer))
+            la_client_arm_timer(c); /* the head's time starts with its first byte */
+        begun = false;
         bool first = c->in == NULL || c->in->n == 0;
         if (!first && c->in->n == c->in->cap && !la_buf_grow(c->front->env, &c->in)) {
             if (!c->in->large) {
@@ -489,8 +493,7 @@ static void read_heads(struct la_client *c)
             end(c, false);
             return;
         }
-        if (first && la_timer_is_set(&c->timer))
-            la_client_arm_timer(c); /* the head's time starts with its first byte */
+        begun = first;
     }
 }
 

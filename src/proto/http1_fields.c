@@ -6,12 +6,21 @@ static const uint64_t framing = LA_FIELD_BIT(CONTENT_LENGTH) | LA_FIELD_BIT(TRAN
                                 LA_FIELD_BIT(CONNECTION) | LA_FIELD_BIT(HOST) | LA_FIELD_BIT(EXPECT) |
                                 LA_FIELD_BIT(UPGRADE);
 
+static bool passes(const struct la_fields *f, size_t i)
+{
+    const struct la_http_header *h = &f->head->header[i];
+    return !h->hop && (framing >> h->field & 1) == 0 && !la_fields_dropped(f, i);
+}
+
 void la_http1_write_fields(struct la_http_writer *w, const struct la_fields *f)
 {
     const struct la_http_head *h = f->head;
-    for (size_t i = 0; h && i < h->headers; i++)
-        if (!h->header[i].hop && (framing >> h->header[i].field & 1) == 0 && !la_fields_dropped(f, i))
-            la_http_write_parsed(w, h, i);
+    for (size_t i = 0, n = h ? h->headers : 0; i < n; i++) {
+        size_t from = i;
+        while (i < n && passes(f, i))
+            i++;
+        la_http_write_parsed(w, h, from, i);
+    }
     for (unsigned i = 0; i < f->extras; i++) {
         const struct la_extra *e = &f->extra[i];
         if (f->known >> i & 1)

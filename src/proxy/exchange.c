@@ -57,7 +57,7 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
         la_bounds_give_memory(p->env.bounds, sizeof(struct la_exchange));
         return NULL;
     }
-    memset(x, 0, offsetof(struct la_exchange, call));
+    memset(x, 0, offsetof(struct la_exchange, peer));
     x->proxy = p;
     x->door = d;
     d->users++;

@@ -52,7 +52,6 @@ struct la_exchange {
     struct la_spool *body;   /* what was buffered; NULL: none, or inline */
     struct la_slice inline_body;
     size_t inline_at;
-    struct la_addr peer;
     /* for the log; slices lie in the client's buffer and go with the client */
     struct la_slice method, target, host, agent, referer;
     const char *tls; /* the client's protocol version; NULL: plain */
@@ -71,7 +70,8 @@ struct la_exchange {
     struct la_wants *wants; /* kept for a script that may name a file */
     bool accel;             /* it did: what it printed itself is dropped */
     enum la_err accel_error;
-    /* cleared by those who own them: */
+    /* not cleared, or by those who own them: */
+    struct la_addr peer;
     struct la_call call;
     struct la_turn turn;
     char preface[LA_PROXY_HEADER_WRITTEN]; /* for servers that want a PROXY header */

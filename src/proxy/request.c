@@ -168,7 +168,7 @@ static void drop_lookalikes(struct la_exchange *x, struct la_fields *f)
     if (x->view->snapshot->conf->forwarded.mode == LA_FORWARDED_OFF)
         acted_on &= ~forwarded;
     char plain[64];
-    for (size_t i = 0; i < h->headers; i++) {
+    for (size_t i = 0; h->underscore && i < h->headers; i++) {
         struct la_slice name = la_http_name(h, i);
         if (h->header[i].field != LA_FIELD_OTHER || memchr(name.p, '_', name.n) == NULL ||
             name.n > sizeof plain)

@@ -51,6 +51,9 @@ struct la_snapshot *la_snapshot_new(struct la_conf *conf, struct la_certs *certs
     qsort(s->route, s->routes, sizeof *s->route, by_specificity);
     for (unsigned i = 0; i < s->routes; i++)
         s->route_plan[i] = plan_of(s, s->route[i]->upstream);
+    s->listen_plan = la_xcalloc(conf->listens, sizeof *s->listen_plan);
+    for (size_t i = 0; i < conf->listens; i++)
+        s->listen_plan[i] = conf->listen[i].upstream ? plan_of(s, conf->listen[i].upstream) : 0;
     return s;
 }
 
@@ -71,6 +74,7 @@ void la_snapshot_unref(struct la_snapshot **sp)
     free(s->plan);
     free(s->route);
     free(s->route_plan);
+    free(s->listen_plan);
     if (atomic_fetch_sub(s->conf_users, 1) == 1) {
         la_conf_free(s->conf);
         free(s->conf_users);
@@ -123,7 +127,8 @@ bool la_route_find(const struct la_snapshot *s, const struct la_conf_listen *l, 
 {
     hit->route = NULL;
     if (l->upstream) {
-        hit->plan = plan_of(s, l->upstream);
+        bool ours = l >= s->conf->listen && l < s->conf->listen + s->conf->listens; /* not of an older snapshot */
+        hit->plan = ours ? s->listen_plan[l - s->conf->listen] : plan_of(s, l->upstream);
         return true;
     }
     char buf[8192];

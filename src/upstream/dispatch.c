@@ -135,7 +135,7 @@ static bool conn_to_foreign(struct la_conn *c, bool uncovered, uint64_t own_ns)
     struct la_upstreams *u = o->branch->home;
     struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
     uint64_t seen = 0;
-    int w = u->crew->workers > 1 && c->hops < u->crew->workers ? foreign_oldest(u, cells, uncovered, &seen) : -1;
+    int w = c->hops < u->crew->workers ? foreign_oldest(u, cells, uncovered, &seen) : -1;
     if (w < 0 || (own_ns != UINT64_MAX && seen + MS >= own_ns))
         return false;
     if (!atomic_compare_exchange_strong(uncovered ? &cells[w].uncovered_ns : &cells[w].oldest_ns, &seen, 0))
@@ -191,14 +191,15 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         la_conn_set_idle(c);
     else
         la_outlet_arm_clock(o); /* it arrived idle */
-    if (conn_to_foreign(c, dialed, mine_ns(w)))
+    bool alone = o->branch->home->crew->workers == 1;
+    if (!alone && conn_to_foreign(c, dialed, mine_ns(w)))
         return;
     if (w) {
         la_dispatch_give(w, c, false);
         return;
     }
     /* It is published as idle now: who waits since we looked? */
-    if (!conn_to_foreign(c, false, UINT64_MAX) && o->retired)
+    if ((alone || !conn_to_foreign(c, false, UINT64_MAX)) && o->retired)
         la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
 }
 

@@ -66,7 +66,7 @@ static void pass_head(const struct stream *s, const struct la_http_head *h)
             note(t, 'N', name.p, name.n);
             note(t, 'V', value.p, value.n);
         }
-        la_http_write_parsed(w, h, i);
+        la_http_write_parsed(w, h, i, i + 1);
     }
     uint64_t length;
     char kind = framing(s, h, &length), text[32];

@@ -149,10 +149,32 @@ static void test_write_parsed(void)
         char *out = malloc(cap ? cap : 1);
         struct la_http_writer w;
         la_http_writer_init(&w, out, cap);
-        la_http_write_parsed(&w, &h, 1);
+        la_http_write_parsed(&w, &h, 1, 2);
         bool first = !w.overflow;
-        la_http_write_parsed(&w, &h, 2);
+        la_http_write_parsed(&w, &h, 2, 3);
         CHECK_EQ(first, cap >= 13);
+        CHECK_EQ(w.overflow, cap < sizeof(whole) - 1);
+        CHECK(w.n <= cap && memcmp(out, whole, w.n) == 0);
+        free(out);
+    }
+}
+
+/* Lines that came as they are written go as one piece; others between them do not change that. */
+static void test_write_runs(void)
+{
+    static const char whole[] = "A: b\r\nC: d\te\r\nF: g\r\nH: \r\nI: j\r\nK: l\r\nM: n\r\n";
+    static const bool canonical[] = {true, true, false, false, true, false, true};
+    static struct la_http_head h;
+    CHECK_EQ(request("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\te\r\nF:  g\r\nH:\r\nI: j\r\nK: l\t\r\nM: n\r\n\r\n", &h),
+             LA_OK);
+    for (size_t i = 0; i < la_count(canonical); i++)
+        CHECK_EQ(h.header[i + 1].canonical, canonical[i]);
+    volatile size_t most = sizeof(whole);
+    for (size_t cap = 0; cap <= most; cap++) {
+        char *out = malloc(cap ? cap : 1);
+        struct la_http_writer w;
+        la_http_writer_init(&w, out, cap);
+        la_http_write_parsed(&w, &h, 1, h.headers);
         CHECK_EQ(w.overflow, cap < sizeof(whole) - 1);
         CHECK(w.n <= cap && memcmp(out, whole, w.n) == 0);
         free(out);
@@ -168,6 +190,7 @@ int main(void)
     test_keep_alive_of_a_response();
     test_paths();
     test_write_parsed();
+    test_write_runs();
     test_short_lines();
     return TEST_DONE();
 }
