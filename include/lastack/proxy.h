@@ -86,8 +86,12 @@ struct la_proxy {
 void la_proxy_init(struct la_proxy *p, struct la_loop *l, struct la_filer *f, struct la_bounds *b, unsigned worker,
                    struct la_crew *crew, struct la_proxy_stats *stats, size_t header_bytes);
 void la_proxy_fini(struct la_proxy *p);
-/* A new configuration; takes over one reference. Doors are the caller's to adjust. */
+/* A new configuration; takes over one reference. Doors are the caller's to adjust; then resume lets requests that wait go on, or
+ * fail where their upstream has gone: their clients' next ones are read at once. */
 void la_proxy_apply(struct la_proxy *p, struct la_snapshot *s);
+void la_proxy_resume(struct la_proxy *p);
+/* Lets go of configurations that nobody uses any more. */
+void la_proxy_drop_views(struct la_proxy *p);
 /* No new requests on kept-alive clients, every server connection used from now on is told goodbye; on_idle when nothing is live. */
 void la_proxy_drain(struct la_proxy *p);
 /* Ends everything now. */

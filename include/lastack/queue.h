@@ -29,6 +29,7 @@ struct la_waiter {
     uint64_t arrived_ns;    /* 0 at first; a retry keeps it */
     uint64_t tried;         /* bit set of outlets whose dials failed */
     bool covered;
+    bool moved; /* on its branch's list of those who waited when a new configuration came */
     struct la_timer timeout;
 };
 

@@ -44,6 +44,7 @@ struct la_branch {
     char memc_tag[3];         /* memcached.hash_tag; empty: none */
     bool bound;    /* balance: hash: each outlet has its own queue */
     struct la_queue queue;
+    struct la_list moved; /* who waited when a new configuration came, until la_upstreams_resume */
     unsigned users; /* exchanges that hold it */
     bool retired;
 };
@@ -120,8 +121,10 @@ struct la_crew {
 struct la_upstreams *la_upstreams_new(struct la_loop *l, unsigned worker, struct la_crew *crew);
 void la_upstreams_free(struct la_upstreams **u); /* after la_upstreams_close */
 /* A new configuration: pools of servers that stay are kept; others retire: their connections serve no more and end as
- * their backends hang up. */
+ * their backends hang up. Calls nobody back: who waits is dispatched again, or told that the upstream has gone, by
+ * la_upstreams_resume, once all that knows of the configuration has the new one. */
 void la_upstreams_apply(struct la_upstreams *u, const struct la_upstream_plan *plan, unsigned n);
+void la_upstreams_resume(struct la_upstreams *u);
 /* The branch for an upstream of the present configuration. */
 struct la_branch *la_upstreams_branch(struct la_upstreams *u, const struct la_upstream *shared);
 void la_branch_hold(struct la_branch *b);

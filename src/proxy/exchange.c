@@ -95,7 +95,7 @@ void la_exchange_free(struct la_exchange *x)
     la_bounds_give_memory(p->env.bounds, sizeof(struct la_exchange));
     v->users--;
     if (v != p->view && v->users == 0)
-        la_proxy_apply(p, NULL); /* lets go of views that nobody uses */
+        la_proxy_drop_views(p);
     if (p->draining && p->live_n == 0)
         p->on_idle(p);
 }

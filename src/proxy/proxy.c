@@ -34,7 +34,7 @@ void la_proxy_init(struct la_proxy *p, struct la_loop *l, struct la_filer *f, st
 }
 
 /* Views that no exchange uses any more, but the present one, are let go. */
-static void drop_views(struct la_proxy *p)
+void la_proxy_drop_views(struct la_proxy *p)
 {
     struct la_view *v;
     la_list_each(&p->views, v, struct la_view, node) {
@@ -48,10 +48,6 @@ static void drop_views(struct la_proxy *p)
 
 void la_proxy_apply(struct la_proxy *p, struct la_snapshot *s)
 {
-    if (s == NULL) {
-        drop_views(p);
-        return;
-    }
     struct la_view *v = la_xcalloc(1, sizeof *v);
     v->snapshot = s;
     v->proxy = p;
@@ -66,7 +62,12 @@ void la_proxy_apply(struct la_proxy *p, struct la_snapshot *s)
     p->env.body_max = c->limits.body;
     p->env.handshakes.percent = c->limits.handshake_cpu;
     la_upstreams_apply(p->upstreams, s->plan, s->plans);
-    drop_views(p);
+}
+
+void la_proxy_resume(struct la_proxy *p)
+{
+    la_upstreams_resume(p->upstreams);
+    la_proxy_drop_views(p);
 }
 
 void la_proxy_drain(struct la_proxy *p)
@@ -96,7 +97,7 @@ void la_proxy_fini(struct la_proxy *p)
 {
     la_assert(p->live_n == 0);
     p->view = NULL;
-    drop_views(p);
+    la_proxy_drop_views(p);
     la_timer_stop(&p->late_timer);
     la_access_log_free(&p->log);
     la_upstreams_free(&p->upstreams);

@@ -127,8 +127,8 @@ bool la_route_find(const struct la_snapshot *s, const struct la_conf_listen *l, 
 {
     hit->route = NULL;
     if (l->upstream) {
-        bool ours = l >= s->conf->listen && l < s->conf->listen + s->conf->listens; /* not of an older snapshot */
-        hit->plan = ours ? s->listen_plan[l - s->conf->listen] : plan_of(s, l->upstream);
+        la_assert(l >= s->conf->listen && l < s->conf->listen + s->conf->listens);
+        hit->plan = s->listen_plan[l - s->conf->listen];
         return true;
     }
     char buf[8192];

@@ -35,6 +35,7 @@ static void on_apply(struct la_note *note)
         la_proxy_apply(&w->proxy, s);
         la_access_log_set(w->proxy.log, n->access_fd, s->conf->log.format);
         la_gates_apply(w, s, n->listener);
+        la_proxy_resume(&w->proxy);
         if (w->checks)
             la_checks_apply(w->checks, s->plan, s->plans);
     }

@@ -158,6 +158,7 @@ static void collect(struct la_queue *q, struct la_list *into)
     struct la_waiter *w;
     la_list_each(&q->waiters, w, struct la_waiter, node) {
         la_upstreams_cancel(w);
+        w->moved = true;
         la_list_push_back(into, &w->node);
     }
 }
@@ -172,6 +173,7 @@ static struct la_branch *branch_for(struct la_upstreams *u, const struct la_upst
     b->shared = la_upstream_ref(plan->shared);
     b->stats = &plan->shared->stats[u->worker];
     la_list_init(&b->node);
+    la_list_init(&b->moved);
     la_list_push_back(&u->branches, &b->node);
     la_queue_init(&b->queue, u->loop, &plan->shared->cell[u->worker], la_dispatch_on_tick);
     b->queue.branch = b;
@@ -180,11 +182,9 @@ static struct la_branch *branch_for(struct la_upstreams *u, const struct la_upst
 
 static void branch_apply(struct la_branch *b, const struct la_upstream_plan *plan)
 {
-    struct la_list waiting;
-    la_list_init(&waiting);
-    collect(&b->queue, &waiting);
+    collect(&b->queue, &b->moved);
     for (unsigned i = 0; i < b->outlets; i++)
-        collect(&b->outlet[i]->queue, &waiting);
+        collect(&b->outlet[i]->queue, &b->moved);
 
     struct la_outlet **before = b->outlet;
     unsigned before_n = b->outlets;
@@ -217,32 +217,18 @@ static void branch_apply(struct la_branch *b, const struct la_upstream_plan *pla
         if (before[k])
             outlet_retire(before[k]);
     free(before);
-
-    while (!la_list_empty(&waiting)) {
-        struct la_waiter *w = la_list_first(&waiting, struct la_waiter, node);
-        la_list_remove(&w->node);
-        w->tried = 0; /* the bits mean other servers now */
-        la_dispatch_again(b, w);
-    }
 }
 
-/* The upstream is gone from the configuration: whoever waits is told, connections retire. */
+/* The upstream is gone from the configuration: whoever waits will be told, connections retire. */
 static void branch_retire(struct la_branch *b)
 {
-    struct la_list waiting;
-    la_list_init(&waiting);
-    collect(&b->queue, &waiting);
+    collect(&b->queue, &b->moved);
     for (unsigned i = 0; i < b->outlets; i++) {
-        collect(&b->outlet[i]->queue, &waiting);
+        collect(&b->outlet[i]->queue, &b->moved);
         outlet_retire(b->outlet[i]);
     }
     b->outlets = 0;
     b->retired = true;
-    while (!la_list_empty(&waiting)) {
-        struct la_waiter *w = la_list_first(&waiting, struct la_waiter, node);
-        la_list_remove(&w->node);
-        w->on_fail(w, LA_NO_SERVER);
-    }
     la_loop_defer(b->home->loop, &reaper_of(b->home)->idle);
 }
 
@@ -258,6 +244,22 @@ void la_upstreams_apply(struct la_upstreams *u, const struct la_upstream_plan *p
     }
     for (unsigned i = 0; i < n; i++)
         branch_apply(branch_for(u, &plan[i]), &plan[i]);
+}
+
+void la_upstreams_resume(struct la_upstreams *u)
+{
+    struct la_branch *b;
+    struct la_waiter *w;
+    la_list_each(&u->branches, b, struct la_branch, node)
+        while ((w = la_list_first(&b->moved, struct la_waiter, node))) {
+            la_list_remove(&w->node);
+            w->moved = false;
+            w->tried = 0; /* the bits mean other servers now */
+            if (b->retired)
+                w->on_fail(w, LA_NO_SERVER);
+            else
+                la_dispatch_again(b, w);
+        }
 }
 
 /* ---- the end ---- */

@@ -267,6 +267,9 @@ void la_upstreams_cancel(struct la_waiter *w)
         la_queue_dial_started(la_outlet_queue(w->dial->outlet));
         w->dial = NULL;
     }
+    if (w->moved)
+        la_list_remove(&w->node);
+    w->moved = false;
     if (w->queue == NULL)
         return;
     struct la_queue *q = w->queue;

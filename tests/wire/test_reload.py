@@ -4,6 +4,7 @@ import time
 
 from harness.peers import clean
 from harness.proxy import KIND
+from harness.raw import Client, request
 from harness.wait import holds, scale, until
 
 RELOADS = scale(20, 100)
@@ -73,3 +74,21 @@ def test_a_bad_file_changes_nothing(run):
     clean(load.stop())
     assert backend.stats()["open_max"] <= 8
     proxy.reload(good)
+
+
+def test_an_upstream_that_goes_with_requests_behind_the_waiting(run):
+    """A pipelined request follows one that waits for an upstream which a reload takes away: the first fails, the next goes to the
+    new one."""
+    slow, fast = run.backend(delay_us=60000000), run.backend()
+    proxy, port = run.front([slow], workers=1, pool={"max": 1}, timeouts={"response": "60s"})
+    with Client(port) as first, Client(port) as second:
+        first.send(request("/working"))
+        until(lambda: slow.stats()["requests"] == 1, 5, "the only connection to be at work")
+        second.send(request("/waiting") + request("/behind"))
+        until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 5, "the next one to wait")
+        conf = copy.deepcopy(proxy.conf)
+        conf["upstreams"] = {"other": conf["upstreams"]["app"] | {"servers": [fast.text]}}
+        conf["listen"][0]["upstream"] = "other"
+        proxy.reload(conf)
+        assert second.final().status in (502, 503)
+        assert second.final().status == 200
