@@ -11,6 +11,9 @@ struct la_diag_socket {
     uint32_t uid;
     uint64_t inode; /* 0 for TIME_WAIT */
 };
+#define LA_DIAG_HOLD_PORTS (0xffeu & ~(1u << 10 | 1u << 7)) /* states: all but TCP_LISTEN and TCP_CLOSE */
+/* Is this socket's remote `to`? An IPv6 scope that one of them does not tell fits any. */
+bool la_diag_is_to(const struct la_diag_socket *s, const struct la_addr *to);
 /* Calls cb for every TCP socket whose state is in the mask (1 << state) and whose remote is one of the n addresses and ports at
  * `to` (n 0: all), filtered in the kernel where it can. The kernel walks its whole table of connections for it, some milliseconds,
  * once or twice for every 64 addresses: ask for many at once. Returns 0 or -errno. */

@@ -26,23 +26,28 @@
 #define ANSWER_BYTES 65536
 #define TO_AT_ONCE   64 /* addresses of one question */
 
-static bool is_one_of(const struct la_addr *remote, const struct la_addr *to, size_t n)
+bool la_diag_is_to(const struct la_diag_socket *s, const struct la_addr *to)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct la_addr one = to[i];
-        if (la_addr_family(&one) == AF_INET6 && la_addr_family(remote) == AF_INET6 &&
-            (one.u.in6.sin6_scope_id == 0 || remote->u.in6.sin6_scope_id == 0))
-            one.u.in6.sin6_scope_id = remote->u.in6.sin6_scope_id;
-        if (la_addr_eq(remote, &one))
-            return true;
-    }
-    return n == 0;
+    const struct la_addr *remote = &s->remote;
+    struct la_addr one = *to;
+    if (la_addr_family(&one) == AF_INET6 && la_addr_family(remote) == AF_INET6 &&
+        (one.u.in6.sin6_scope_id == 0 || remote->u.in6.sin6_scope_id == 0))
+        one.u.in6.sin6_scope_id = remote->u.in6.sin6_scope_id;
+    return la_addr_eq(remote, &one);
+}
+
+static bool is_wanted(const struct la_diag_query *q, const struct la_diag_socket *s)
+{
+    size_t i = 0;
+    while (i < q->n && !la_diag_is_to(s, &q->to[i]))
+        i++;
+    return i < q->n || q->n == 0;
 }
 
 /* Filters once more what the kernel let through, and reports it. */
 static void report(struct la_diag_query *q, const struct la_diag_socket *s)
 {
-    if (s->state > 31 || !(q->states >> s->state & 1) || !is_one_of(&s->remote, q->to, q->n))
+    if (s->state > 31 || !(q->states >> s->state & 1) || !is_wanted(q, s))
         return;
     q->found++;
     q->cb(q->arg, s);

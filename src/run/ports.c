@@ -43,7 +43,7 @@ static void count_socket(void *arg, const struct la_diag_socket *s)
     struct la_addr local = s->local;
     la_addr_set_port(&local, 0);
     for (size_t i = 0; i < k->n; i++) /* servers of several upstreams may have one address */
-        if (la_addr_eq(&k->to[i], &s->remote))
+        if (la_diag_is_to(s, &k->to[i]))
             count_in(&k->counts[i], &local, la_addr_port(&s->local), s->state == 6); /* TCP_TIME_WAIT */
 }
 
@@ -66,8 +66,7 @@ static void reconcile(struct look *k)
     for (size_t i = 0; i < k->n; i++)
         for (size_t n = 0; n < k->counts[i].ledger->pairs && n < PAIRS; n++)
             la_ledger_mark(&k->counts[i].ledger->pair[n]);
-    /* every state that holds a port: all but LISTEN (10) and CLOSE (7) */
-    int e = la_diag_tcp(0xfffu & ~(1u << 10 | 1u << 7), k->to, k->n, count_socket, k);
+    int e = la_diag_tcp(LA_DIAG_HOLD_PORTS, k->to, k->n, count_socket, k);
     if (e != 0) {
         la_log_limited(LA_LOG_WARN, 60000, "sock_diag: %s; ports of other processes are not seen", strerror(-e));
         return;

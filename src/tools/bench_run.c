@@ -204,7 +204,7 @@ static void look_at_ports(struct measure *m)
         if (la_addr_family(&r->backend[i].address) != AF_UNIX)
             to[n++] = r->backend[i].address;
     if (n)
-        la_diag_tcp(0xfffu & ~(1u << 10 | 1u << 7), to, n, count_port, &c); /* not LISTEN, not CLOSE */
+        la_diag_tcp(LA_DIAG_HOLD_PORTS, to, n, count_port, &c);
     free(to);
     m->run->ports_open = la_max64(m->run->ports_open, c.open);
     m->run->ports_time_wait = la_max64(m->run->ports_time_wait, c.time_wait);

@@ -135,8 +135,9 @@ static bool drifted(struct judge *j)
                             "followed each other are alike",
                             t->noise * 100),
                true;
-    if (t->noise / sqrt(runs_of_a_size(j->r)) > NOISE_MOST)
-        return j->r->verdict.scatters = true, bench_refuse(j->r, BENCH_CANNOT_TELL,
+    j->r->verdict.scatters = t->noise / sqrt(runs_of_a_size(j->r)) > NOISE_MOST;
+    if (j->r->verdict.scatters)
+        return bench_refuse(j->r, BENCH_CANNOT_TELL,
                             "runs of the same size differ by %.0f %% (standard deviation), more than the sizes can be told "
                             "apart by: measure longer (--seconds, --repeats), or when the backend has nothing else to do",
                             t->noise * 100),

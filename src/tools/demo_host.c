@@ -108,7 +108,7 @@ static void count_ports(const struct demo_host *h, struct demo_ports *out)
 {
     struct count c = {h, out};
     *out = (struct demo_ports){.usable = DEMO_PORTS};
-    la_diag_tcp(0xffe & ~(1u << 7) & ~(1u << 10), &h->backend, 1, count_socket, &c); /* not CLOSE, not LISTEN */
+    la_diag_tcp(LA_DIAG_HOLD_PORTS, &h->backend, 1, count_socket, &c);
 }
 
 static pid_t spawn(const struct demo_host *h)

@@ -189,9 +189,8 @@ static void count_pairs(struct ports_table *t, struct gather *g)
 
 static bool dump(struct gather *g, char *why)
 {
-    uint32_t listening = 1u << TCP_LISTEN, rest = 0xfffu & ~listening & ~(1u << TCP_CLOSE);
-    la_diag_tcp(listening, NULL, 0, on_listening, g);
-    int rc = la_diag_tcp(rest, NULL, 0, on_socket, g);
+    la_diag_tcp(1u << TCP_LISTEN, NULL, 0, on_listening, g);
+    int rc = la_diag_tcp(LA_DIAG_HOLD_PORTS, NULL, 0, on_socket, g);
     if (rc != 0)
         snprintf(why, PORTS_WHY, "the kernel does not list its sockets: %s", strerror(-rc));
     return rc == 0;

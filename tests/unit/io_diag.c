@@ -181,6 +181,17 @@ static void several(void)
     }
 }
 
+/* The kernel does not tell the scope of a socket that no interface is bound to. */
+static void scopes(void)
+{
+    struct la_addr to = address("[fe80::1]:80"), other = address("[fe80::2]:80");
+    struct la_diag_socket s = {.remote = to};
+    to.u.in6.sin6_scope_id = 3;
+    CHECK(la_diag_is_to(&s, &to) && !la_diag_is_to(&s, &other));
+    s.remote.u.in6.sin6_scope_id = 4;
+    CHECK(!la_diag_is_to(&s, &to));
+}
+
 static void everything(void)
 {
     struct la_addr at, nowhere = address("unix:/nowhere");
@@ -225,6 +236,7 @@ int main(void)
     life_of_connections("[::1]:0");
     mapped();
     several();
+    scopes();
     everything();
     host();
     return TEST_DONE();

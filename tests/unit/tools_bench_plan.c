@@ -97,6 +97,16 @@ static void test_knee(unsigned workers, double contention)
     }
 }
 
+static struct bench_options two_sizes(unsigned repeats)
+{
+    struct bench_options o = options(1);
+    o.size[0] = 3;
+    o.size[1] = 5;
+    o.sizes = 2;
+    o.repeats = repeats;
+    return o;
+}
+
 /* Where chance hides the answer, all sizes are measured again, but not for ever. */
 static void test_scatter(void)
 {
@@ -107,11 +117,7 @@ static void test_scatter(void)
     for (size_t i = 0; i < la_count(seen); i++) {
         struct world w = {.workers = 8, .scatters = seen[i].scatters};
         struct bench_report r = {0};
-        struct bench_options o = options(1);
-        o.size[0] = 3;
-        o.size[1] = 5;
-        o.sizes = 2;
-        o.repeats = 2;
+        struct bench_options o = two_sizes(2);
         follow(&r, &o, &w);
         CHECK_EQ(times(&r, BENCH_SWEEP, 3), seen[i].repeats);
         CHECK_EQ(times(&r, BENCH_SWEEP, 5), seen[i].repeats);
@@ -124,11 +130,7 @@ static void test_given_sizes(void)
 {
     struct world w = {.workers = 8};
     struct bench_report r = {0};
-    struct bench_options o = options(1);
-    o.size[0] = 3;
-    o.size[1] = 5;
-    o.sizes = 2;
-    o.repeats = 4;
+    struct bench_options o = two_sizes(4);
     o.rate_auto = false;
     follow(&r, &o, &w);
     CHECK_EQ(r.runs, 9);
