@@ -4,8 +4,8 @@
  * bench.c: the order of things. bench_options.c: the command line. bench_plan.c: which sizes, in which order.
  * bench_run.c: one run: proxy, load, counts. bench_proxy.c: the proxy's process and its numbers. bench_backend.c: what
  * the backend says of itself. bench_cpu.c: the processes of a listening socket. bench_requests.c: what to ask: a file of
- * requests, an access log. bench_points.c: means, intervals, what time did; bench_model.c: the fits; bench_verdict.c: the
- * size, and bench_reason.c: why, in words. bench_view.c: the terminal. bench_environment.c: this host. bench_json.c,
+ * requests, an access log. bench_time.c: what time did; bench_points.c: means, intervals; bench_model.c: the fits;
+ * bench_verdict.c: the size, and bench_reason.c: why, in words. bench_view.c: the terminal. bench_environment.c: this host. bench_json.c,
  * bench_html.c with bench_page.c, bench_hdr.c: the report's forms; bench_compare.c: two reports side by side.
  *
  * plan, model and verdict do no I/O and read no clock. Units are in the names; a negative double means unknown
@@ -156,7 +156,7 @@ struct bench_report {
     enum bench_model model;
     double drift;              /* the first size again: throughput at the end / at the beginning - 1; NAN: not yet */
     double noise;              /* of one run about the mean of its size: standard deviation, 0.02 is 2 %; negative: unknown */
-    double trend;              /* what time alone changed in all runs, first to last: 0.1 is 10 % faster at the end */
+    double swing;              /* of the speed over time, sizes apart, from its slowest to its fastest: 0.1 is 10 % */
     struct bench_verdict verdict;
     struct bench_backend backend[BENCH_BACKENDS];
     size_t backends;
@@ -273,10 +273,6 @@ struct bench_plan *bench_plan_new(const struct bench_options *o);
 bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct bench_run *out);
 unsigned bench_plan_left(const struct bench_plan *p); /* runs, as far as known now */
 void bench_plan_free(struct bench_plan *p);
-
-/* ---- bench_points.c ---- */
-/* Points of all sweep runs that were not cut; the caller frees *out. */
-size_t bench_points(struct bench_run *const *run, size_t n, struct bench_slo slo, struct bench_point **out);
 
 /* ---- bench_model.c ---- */
 struct bench_usl bench_usl_fit(const struct bench_point *p, size_t n);

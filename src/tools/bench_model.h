@@ -5,24 +5,33 @@
 #include "tools/bench.h"
 
 #define BENCH_POINTS_MOST 256 /* sizes that a fit looks at */
+#define BENCH_WAVES       6   /* cosines of the curve over time */
 #define BENCH_NEAR        0.97 /* of the best throughput: near enough */
 #define BENCH_MISFIT_GOOD 0.07 /* twice those 3 %, rounded up: a curve that is further off says nothing */
 
-/* ---- bench_points.c ---- */
+/* ---- bench_time.c ---- */
 /* What lies between -t and t with this probability, of Student's distribution. */
 double bench_student(double probability, unsigned freedom);
 
-/* What the runs of one size differ by: by chance, and by when they ran. */
+/* How fast the backend was over time, for all sizes alike, and what runs of one size differ by otherwise. */
 struct bench_time {
-    double noise;           /* standard deviation of a run, the trend taken off; negative: too few runs */
+    double noise;           /* standard deviation of a run, the curve over time taken off; negative: too few runs */
     unsigned freedom;       /* that noise was told from */
-    double trend;           /* first to last run: 0.1 is 10 % faster */
-    double trend_interval;  /* 99 %; negative: unknown */
-    double alike;           /* how runs that followed each other differ: 2 by chance alone, near 0 when time moves them */
-    double drift;           /* NAN: no drift run */
-    double drift_interval;  /* 99 %, of what noise alone would do */
+    double swing;           /* of the curve, from its slowest to its fastest: 0.1 is 10 % */
+    double swing_interval;  /* 99 %, of what noise alone would do; negative: unknown */
+    double drift;           /* the first size again at the end, against the first time; NAN: no drift run */
+    double drift_interval;  /* as swing_interval */
+    double from_s, to_s, mean, wave[BENCH_WAVES]; /* the curve: cosines between first and last run */
+    unsigned waves;
 };
 struct bench_time bench_time_of(struct bench_run *const *run, size_t n);
+/* The curve at r's time: 1.1 is 10 % faster than on average. */
+double bench_time_at(const struct bench_time *t, const struct bench_run *r);
+
+/* ---- bench_points.c ---- */
+/* The sizes' means, in order of size, time's part taken off; the caller frees *out. */
+size_t bench_points(struct bench_run *const *run, size_t n, struct bench_slo slo, const struct bench_time *t,
+                    struct bench_point **out);
 /* Good answers of a run, and the part of all answers that were none. */
 double bench_run_good(const struct bench_run *r);
 double bench_run_fail_ratio(const struct bench_run *r);

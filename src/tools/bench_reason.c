@@ -15,6 +15,7 @@
 #define LITTLE_OFF   0.25
 #define LITTLE_LEAST 0.5  /* connections at work; below that the two cannot be compared */
 #define BUSY_FULL    0.9
+#define SWING_NOTED  0.05 /* of the speed over time; less is nobody's concern */
 
 void bench_note(struct bench_report *r, const char *fmt, ...)
 {
@@ -216,6 +217,9 @@ void bench_notes(struct bench_report *r)
         return;
     if (isnan(r->drift))
         bench_note(r, "the first size was not measured again at the end, so a drift might go unseen");
+    if (r->swing > SWING_NOTED)
+        bench_note(r, "the backend's speed changed meanwhile: %.0f %% lie between its slowest and its fastest time, the sizes' "
+                      "throughputs are what is left without that", r->swing * 100);
     if (r->noise < 0)
         bench_note(r, "no size was measured twice, so chance cannot be told from the sizes' effect");
     if (r->model == BENCH_MODEL_NONE)

@@ -15,10 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MATERIAL      0.05 /* a change over time below this moves no verdict */
-#define MATERIAL_BARE 0.10 /* the same when there are no repeats to tell chance from change */
-#define WAVES_MOST    0.04 /* noise that comes and goes slowly; less moves no verdict */
-#define ALIKE         1.2  /* von Neumann's ratio: 2 by chance; of 30 runs, below this once in a hundred times */
+#define MATERIAL      0.15 /* of the first size, measured again; a smaller change moves no verdict */
+#define SWING_MOST    0.20 /* of the speed over time, which is taken off the points: up to here they stay right */
 #define NOISE_MOST    0.06 /* of a size's mean: more says nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
 #define SLACK_MOST    (1 - BENCH_NEAR)
@@ -104,7 +102,7 @@ static bool failed(struct bench_report *r)
 
 static bool moved(double change, double interval)
 {
-    return fabs(change) > (interval < 0 ? MATERIAL_BARE : fmax(MATERIAL, interval));
+    return fabs(change) > fmax(MATERIAL, interval);
 }
 
 static double runs_of_a_size(const struct bench_report *r)
@@ -124,16 +122,9 @@ static bool drifted(struct judge *j)
                             "chance explains %.1f %% at most",
                             t->drift * 100, fmax(0, t->drift_interval) * 100),
                true;
-    if (moved(t->trend, t->trend_interval))
+    if (t->waves && t->swing > fmax(SWING_MOST, t->swing_interval))
         return bench_refuse(j->r, BENCH_CANNOT_TELL,
-                            "the backend's speed drifts: from the first run to the last, sizes apart, it changed by %+.0f %%",
-                            t->trend * 100),
-               true;
-    if (t->noise > WAVES_MOST && t->alike < ALIKE)
-        return bench_refuse(j->r, BENCH_CANNOT_TELL,
-                            "the backend's speed comes and goes: runs of the same size differ by %.0f %%, and those that "
-                            "followed each other are alike",
-                            t->noise * 100),
+                            "the backend's speed drifts: between its slowest and its fastest time, sizes apart, lie %.0f %%", t->swing * 100),
                true;
     j->r->verdict.scatters = t->noise / sqrt(runs_of_a_size(j->r)) > NOISE_MOST;
     if (j->r->verdict.scatters)
@@ -451,13 +442,13 @@ void bench_judge(struct bench_report *r)
 {
     struct judge j = {.r = r, .time = bench_time_of(r->run, r->runs)};
     free(r->point);
-    r->points = bench_points(r->run, r->runs, r->options->slo, &r->point);
+    r->points = bench_points(r->run, r->runs, r->options->slo, &j.time, &r->point);
     r->usl = bench_usl_fit(r->point, r->points);
     r->knee = bench_knee_fit(r->point, r->points);
     r->model = BENCH_MODEL_NONE;
     r->drift = j.time.drift;
     r->noise = j.time.noise;
-    r->trend = j.time.trend;
+    r->swing = j.time.swing;
     r->verdict = (struct bench_verdict){.answer = BENCH_CANNOT_TELL, .best_throughput = -1, .capacity = -1};
     if (!failed(r))
         conclude(&j);

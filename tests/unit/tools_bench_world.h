@@ -108,7 +108,7 @@ static void world_init(struct world *w, double slower)
                                   .slo = {0.99, 50000}, .workers = 2, .threads = 1, .seed = UINT64_MAX, .method = "GET",
                                   .path = "/index?a=<b>&c", .headers = WORLD_NASTY};
     w->r = (struct bench_report){.options = &w->o, .began = 1795280000, .seconds = 131.5, .run = w->run, .ports = 28232, .drift = -0.012,
-                                 .noise = 0.011, .trend = 0.004, .model = BENCH_MODEL_USL,
+                                 .noise = 0.011, .swing = 0.004, .model = BENCH_MODEL_USL,
                                  .usl = {2000, 0.03, 0.0008, 0.987, 34.8, 0.013, true},
                                  .knee = {.slope = 1300, .knee = 17.5, .r2 = 0.91, .misfit = 0.08}};
     for (unsigned repeat = 0; repeat < 3; repeat++)

@@ -153,7 +153,7 @@ def nothing_known(r):
     for x in r["points"] + r["runs"]:
         forget(x)
     r["model"], r["curve"] = "none", []
-    r.update(dict.fromkeys(("drift", "noise", "trend", "environment", "ports")))
+    r.update(dict.fromkeys(("drift", "noise", "swing", "environment", "ports")))
 
 
 def many(r):
