@@ -6,6 +6,8 @@
  * at any split of the input. */
 #include "lastack/memcached.h"
 
+#include "codec/scan.h"
+
 void la_memc_reply_init(struct la_memc_reply *r, enum la_memc_expect e)
 {
     *r = (struct la_memc_reply){.expect = e};
@@ -24,17 +26,19 @@ static struct la_slice word(struct la_slice *s)
     return w;
 }
 
-static bool size_of(struct la_slice s, uint64_t *out)
+/* Digits of p[..end), at most `most` of them; NULL: none, or too many. At the end of what is there more may come. */
+static const char *number(const char *p, const char *end, ptrdiff_t most, uint64_t *out)
 {
+    const char *from = p;
     *out = 0;
-    if (s.n == 0 || s.n > 10)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-        *out = *out * 10 + (uint64_t)(s.p[i] - '0');
-    }
-    return *out <= LA_MEMC_DATA_MAX;
+    for (; p < end && *p >= '0' && *p <= '9'; p++)
+        *out = *out * 10 + (uint64_t)(*p - '0');
+    return (p > from || p == end) && p - from <= most ? p : NULL;
+}
+
+static bool is_number(struct la_slice s, ptrdiff_t most, uint64_t *out)
+{
+    return s.n > 0 && number(s.p, s.p + s.n, most, out) == s.p + s.n;
 }
 
 static bool is_error(struct la_slice line)
@@ -46,31 +50,36 @@ static bool is_error(struct la_slice line)
            la_slice_eq(first, LA_SLICE("SERVER_ERROR"));
 }
 
-static enum la_memc_piece begin_data(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice size)
+#define SIZE_DIGITS   10
+#define NUMBER_DIGITS 20 /* flags, and what cas compares */
+
+static enum la_memc_piece begin_data(struct la_memc_reply *r, struct la_memc_line *l)
 {
-    if (!size_of(size, &l->size))
+    if (l->size > LA_MEMC_DATA_MAX)
         return LA_MEMC_PIECE_BAD;
     r->left = l->size + 2;
     return LA_MEMC_PIECE_VALUE;
 }
 
-static bool digits(struct la_slice s)
+/* VALUE key flags bytes [cas]: the commonest line, in one go over it. NULL: it is none. end: its line end may yet come. */
+static const char *value_line(const char *p, const char *end, struct la_memc_line *l)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-    return true;
-}
-
-/* key flags bytes [cas] */
-static enum la_memc_piece begin_value(struct la_memc_reply *r, struct la_memc_line *l, struct la_slice rest)
-{
-    l->key = word(&rest);
-    l->rest = rest;
-    struct la_slice flags = word(&rest), size = word(&rest), cas = word(&rest);
-    if (flags.n == 0 || !digits(flags) || !digits(cas) || word(&rest).n)
-        return LA_MEMC_PIECE_BAD;
-    return begin_data(r, l, size);
+    const char *at = la_char_skip_word(p + 6, end);
+    uint64_t unused;
+    l->key = la_slice(p + 6, (size_t)(at - p - 6));
+    l->rest.p = at;
+    if (l->key.n == 0)
+        return at == end ? end : NULL;
+    for (int i = 0; i < 3 && at < end; i++) {
+        if (i == 2 && *at == '\r')
+            break;
+        if (*at++ != ' ' || (at = number(at, end, i == 1 ? SIZE_DIGITS : NUMBER_DIGITS, i == 1 ? &l->size : &unused)) == NULL)
+            return NULL;
+    }
+    l->rest.n = (size_t)(at - l->rest.p);
+    if (at < end && *at++ != '\r')
+        return NULL;
+    return at == end ? end : *at == '\n' ? at : NULL;
 }
 
 static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, struct la_memc_line *l)
@@ -83,11 +92,7 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
         return line.n && !starts(line, "VALUE ") && !starts(line, "VA ") ? LA_MEMC_PIECE_LAST
                                                                          : LA_MEMC_PIECE_BAD;
     case LA_MEMC_EXPECT_VALUES:
-        if (la_slice_eq(line, LA_SLICE("END")))
-            return LA_MEMC_PIECE_LAST;
-        if (!starts(line, "VALUE "))
-            return LA_MEMC_PIECE_BAD;
-        return begin_value(r, l, la_slice(line.p + 6, line.n - 6));
+        return la_slice_eq(line, LA_SLICE("END")) ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
     case LA_MEMC_EXPECT_STATS:
         if (starts(line, "STAT ") || starts(line, "ITEM "))
             return LA_MEMC_PIECE_STAT;
@@ -97,7 +102,7 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
             word(&rest);
             struct la_slice size = word(&rest);
             l->rest = rest;
-            return begin_data(r, l, size);
+            return is_number(size, SIZE_DIGITS, &l->size) ? begin_data(r, l) : LA_MEMC_PIECE_BAD;
         }
         return line.n >= 2 && !starts(line, "VALUE ") ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
     }
@@ -107,9 +112,9 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
 static enum la_memc_piece feed_data(struct la_memc_reply *r, const char *p, size_t n, size_t *used,
                                     struct la_memc_line *l)
 {
-    size_t take = la_min64(n, r->left);
-    for (size_t i = take; i > 0 && r->left - (i - 1) <= 2; i--) /* the line end must be one */
-        if (p[i - 1] != (r->left - (i - 1) == 2 ? '\r' : '\n'))
+    size_t take = la_min64(n, r->left), data = r->left > 2 ? r->left - 2 : 0; /* then the line end */
+    for (size_t i = data; i < take; i++)
+        if (p[i] != (r->left - i == 2 ? '\r' : '\n'))
             return LA_MEMC_PIECE_BAD;
     l->bytes = la_slice(p, take);
     r->left -= take;
@@ -128,8 +133,11 @@ enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, si
         return LA_MEMC_PIECE_NONE;
     if (r->left)
         return feed_data(r, p, n, used, l);
-    const char *end = memchr(p + r->seen, '\n', n - r->seen);
-    if (end == NULL) {
+    bool value = r->expect == LA_MEMC_EXPECT_VALUES && starts(la_slice(p, n), "VALUE ");
+    const char *end = value ? value_line(p, p + n, l) : memchr(p + r->seen, '\n', n - r->seen);
+    if (value && end == NULL)
+        return LA_MEMC_PIECE_BAD;
+    if (end == NULL || end == p + n) {
         r->seen = n;
         return n >= LA_MEMC_REPLY_MAX ? LA_MEMC_PIECE_BAD : LA_MEMC_PIECE_NONE;
     }
@@ -139,7 +147,7 @@ enum la_memc_piece la_memc_reply_feed(struct la_memc_reply *r, const char *p, si
         return LA_MEMC_PIECE_BAD;
     *used = line + 1;
     l->bytes = la_slice(p, line + 1);
-    return judge(r, la_slice(p, line - 1), l);
+    return value ? begin_data(r, l) : judge(r, la_slice(p, line - 1), l);
 }
 
 bool la_memc_answers(enum la_memc_verb v, struct la_slice line)
@@ -167,7 +175,8 @@ bool la_memc_answers(enum la_memc_verb v, struct la_slice line)
     while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
         line.n--;
     struct la_slice first = word(&line);
-    if ((v == LA_MEMC_INCR || v == LA_MEMC_DECR) && first.n && digits(first))
+    uint64_t unused;
+    if ((v == LA_MEMC_INCR || v == LA_MEMC_DECR) && is_number(first, NUMBER_DIGITS, &unused))
         return word(&line).n == 0;
     struct la_slice all = la_slice_str(words[v] ? words[v] : ""), one;
     if (all.n == 0) /* its form has been judged already */

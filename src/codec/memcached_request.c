@@ -9,7 +9,7 @@
  * between calls but *seen. */
 #include "lastack/memcached.h"
 
-#include "codec/http1_chars.h"
+#include "codec/scan.h"
 
 static const struct {
     const char *name;
