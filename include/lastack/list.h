@@ -28,6 +28,8 @@ static inline void la_list_remove(struct la_list *n)
 }
 #define la_list_first(l, type, member) \
     (la_list_empty(l) ? NULL : la_container((l)->next, type, member))
+/* Of a list that is known not to be empty. */
+#define la_list_front(l, type, member) la_container((l)->next, type, member)
 #define la_list_last(l, type, member) (la_list_empty(l) ? NULL : la_container((l)->prev, type, member))
 #define la_list_next(l, item, type, member) \
     ((item)->member.next == (l) ? NULL : la_container((item)->member.next, type, member))

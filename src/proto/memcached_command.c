@@ -390,7 +390,8 @@ bool la_mcommand_done(struct la_mcommand *m, enum la_err e)
 /* The part's reply is the answer. */
 static bool emit_single(struct la_mcommand *m)
 {
-    struct la_mpart *p = la_list_first(&m->parts, struct la_mpart, node);
+    struct la_mpart *p = la_list_front(&m->parts, struct la_mpart, node);
+    la_assert(!la_list_empty(&m->parts));
     if (!p->over && !m->begun && la_mpart_has(p) < LA_MEMC_WHOLE)
         return false;
     if (p->err == LA_OK || m->begun)
@@ -411,12 +412,12 @@ static bool emit_single(struct la_mcommand *m)
 /* Every server was asked: one that fails is the answer, else the first. */
 static bool emit_all(struct la_mcommand *m)
 {
-    struct la_mpart *p, *best = NULL;
+    struct la_mpart *p, *best = la_list_front(&m->parts, struct la_mpart, node);
+    la_assert(!la_list_empty(&m->parts));
     if (m->live)
         return false;
     la_list_each(&m->parts, p, struct la_mpart,
-                 node) if (best == NULL ||
-                           (best->err == LA_OK && !best->error_line && (p->err || p->error_line))) best = p;
+                 node) if (best->err == LA_OK && !best->error_line && (p->err || p->error_line)) best = p;
     enum la_err e = best->err ? best->err : m->failed;
     if (e)
         la_mcommand_give_text(m, la_merror_text(e, m->text, sizeof m->text));

@@ -97,7 +97,7 @@ static void add_error(struct bench_run *run, const char *cause, uint64_t n)
         i++;
     if (n == 0 || i == BENCH_ERRORS)
         return;
-    snprintf(run->error[i].cause, sizeof run->error[i].cause, "%s", cause);
+    snprintf(run->error[i].cause, sizeof run->error[i].cause, "%.39s", cause);
     run->error[i].n = n;
 }
 

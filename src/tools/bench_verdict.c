@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MATERIAL      0.15 /* of the first size, measured again; a smaller change moves no verdict */
-#define SWING_MOST    0.20 /* of the speed over time, which is taken off the points: up to here they stay right */
+#define MATERIAL      0.20 /* of the first size, measured again; a smaller change moves no verdict */
+#define SWING_MOST    0.30 /* of the speed over time, which is taken off the points: up to here they stay right */
 #define NOISE_MOST    0.06 /* of a size's mean: more says nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
 #define SLACK_MOST    (1 - BENCH_NEAR)

@@ -308,7 +308,7 @@ static struct la_ask *pick(struct la_line *l)
     struct la_lane *n = la_list_first(&l->ring, struct la_lane, node);
     if (n == NULL)
         return NULL;
-    struct la_ask *a = la_list_first(&n->asks, struct la_ask, node);
+    struct la_ask *a = la_list_front(&n->asks, struct la_ask, node);
     if (a->bulk && l->bulk_out) {
         la_list_remove(&n->node);
         la_list_push_back(&l->blocked, &n->node);

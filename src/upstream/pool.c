@@ -171,7 +171,7 @@ struct la_pick la_pool_pick(struct la_pool *p, uint64_t now_ns, bool replayable,
     park(p, now_ns);
     /* The oldest one that is open proves what younger ones may be trusted with. */
     i = oldest(p, LA_CONN_PARKED);
-    i = i ? i : oldest(p, LA_CONN_IDLE);
+    i = i ? i : la_list_front(&p->list[LA_CONN_IDLE], struct la_pool_item, node);
     la_clock_alive(&p->server->clock, age_ns(i, now_ns) / MS);
     /* Near its close clock a connection is used once more, so that the backend closes it, not we. */
     uint64_t near_close = la_pool_close_ms(p, now_ns) * MS / 10 * 8;

@@ -273,7 +273,7 @@ static struct world make_ramp(uint64_t seed)
 {
     struct world w = make_workers(seed);
     w.drift = ramp;
-    w.change = uniform(&w, 0.25, 0.6) * (seed % 2 ? 1 : -1);
+    w.change = uniform(&w, 0.4, 0.8) * (seed % 2 ? 1 : -1);
     return w;
 }
 static struct world make_step(uint64_t seed)

@@ -218,7 +218,7 @@ def test_known_truth(run, workers, delay_us, contention_us, largest):
     found = []
     for _ in range(10):
         backend = run.own(run.backend(workers=workers, delay_us=delay_us, contention_us=contention_us))
-        code, report, out = bench(run, backend, "--max", largest, "--seconds", 1, "--warmup", 0.3)
+        code, report, out = bench(run, backend, "--max", largest, "--seconds", 2, "--warmup", 0.3)
         found.append(report["verdict"]["bare"] if report["verdict"]["answer"] == "size" else report["verdict"]["reason"])
         backend.close()
     good = [size for size in found if isinstance(size, int) and abs(size - best) <= max(1, 0.15 * best)]
