@@ -160,7 +160,8 @@ static void count_miss(struct la_mcommand *m, const struct la_mkey *k)
 bool la_mkeys_emit(struct la_mcommand *m)
 {
     for (;;) {
-        la_mkeys_issue(m);
+        if (m->issued < m->keys)
+            la_mkeys_issue(m);
         if (m->emitted == m->issued)
             break;
         if (!emit_key(m))

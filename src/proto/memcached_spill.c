@@ -91,8 +91,10 @@ uint64_t la_mpart_give(struct la_mpart *p, uint64_t most)
         c->held -= given;
         la_mstore_move(m->env, &p->store, &c->out, given);
     }
+    if (p->spill == NULL)
+        return given;
     uint64_t bound = m->branch ? m->branch->conf->buffer.response_bytes : UINT64_MAX;
-    while (p->spill && given < most && c->out.n < bound) {
+    while (given < most && c->out.n < bound) {
         struct la_slice s = la_spool_peek(p->spill);
         s.n = la_min64(s.n, most - given);
         if (s.n == 0 || !la_mstore_add(m->env, &c->out, s.p, s.n))
@@ -100,7 +102,7 @@ uint64_t la_mpart_give(struct la_mpart *p, uint64_t most)
         la_spool_consume(p->spill, s.n);
         given += s.n;
     }
-    if (p->spill && la_spool_unread(p->spill) == 0 && p->late.n && given < most) {
+    if (la_spool_unread(p->spill) == 0 && p->late.n && given < most) {
         uint64_t n = la_min64(most - given, p->late.n);
         c->held -= n;
         la_mstore_move(m->env, &p->late, &c->out, n);

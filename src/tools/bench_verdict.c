@@ -164,6 +164,15 @@ static unsigned smallest(const struct bench_report *r, double target)
     return n;
 }
 
+/* What a size gives: what the curve says, and where it was measured the middle between that and what it gave. */
+static double gives(const struct bench_report *r, unsigned n)
+{
+    for (size_t i = 0; i < r->points; i++)
+        if (r->point[i].size == n && r->point[i].throughput > 0)
+            return sqrt(r->point[i].throughput * bench_model_at(r, n));
+    return bench_model_at(r, n);
+}
+
 static double curve_best(const struct bench_report *r)
 {
     double best = 0;
@@ -298,6 +307,9 @@ static bool by_curve(struct judge *j)
     struct bench_verdict *v = &j->r->verdict;
     v->bare = smallest(j->r, j->target * (1 - j->slack));
     la_assert(v->bare <= last_size(j->r));
+    for (unsigned n = first_size(j->r); n < v->bare; n++)
+        if (gives(j->r, n) >= j->target * (1 - j->slack))
+            v->bare = n;
     interval(j, &v->low, &v->high);
     if (too_wide(v->low, v->bare, v->high)) {
         v->scatters = true;
