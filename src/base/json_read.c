@@ -194,7 +194,7 @@ void la_json_free(struct la_json_value *v)
 
 const struct la_json_value *la_json_get(const struct la_json_value *object, const char *key)
 {
-    const struct la_json_value *v = object && object->kind == LA_JSON_OBJECT ? object->child : NULL;
+    const struct la_json_value *v = object && object->kind == LA_JSON_OBJECT && key ? object->child : NULL;
     while (v && strcmp(v->key, key) != 0)
         v = v->next;
     return v;

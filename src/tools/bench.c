@@ -6,7 +6,7 @@
  * judged with those before it; the report in all forms asked for. Failures: backends that cannot be reached, that answer
  * with errors or die midway end it with a sentence and without a verdict. SIGINT and SIGTERM end it too, in all cases
  * what was measured is reported. One thread, but for each run's load. */
-#include "tools/bench.h"
+#include "tools/bench_model.h"
 
 #include "tools/bench_requests.h"
 #include "tools/tools.h"
@@ -69,22 +69,22 @@ static void list_errors(const struct bench_run *run, char *out, size_t out_n)
     }
 }
 
-/* Is this run worth something? False: r->failure. */
-static bool worth(struct bench *b, const struct bench_run *run, const char *when)
+/* Is this run worth something, with no more failures than so many for each good answer? False: r->failure. */
+static bool worth(struct bench *b, const struct bench_run *run, double most, const char *when)
 {
     char why[256], errors[200];
     struct bench_report *r = &b->r;
-    uint64_t all = run->done > run->failed ? run->done : run->failed;
-    if (run->failed == 0 && run->done > 0)
+    double good = bench_run_good(run), failed = (double)run->failed;
+    if (failed <= 0 && good > 0)
         return true;
     list_errors(run, errors, sizeof errors);
     if (!bench_backend_alive(r, why, sizeof why))
         snprintf(r->failure, sizeof r->failure, "The backend died %s: %s. No size can be named.", when, why);
-    else if (all == 0)
+    else if (good + failed <= 0)
         snprintf(r->failure, sizeof r->failure, "The backend takes connections but answered nothing %s. No size can be named.", when);
-    else if (run->failed * 2 > all)
-        snprintf(r->failure, sizeof r->failure, "The backend answers with errors: %llu of %llu requests failed %s (%s%s%s). No size can be named.",
-                 (unsigned long long)run->failed, (unsigned long long)all, when, errors, run->first_failure[0] ? "; first: " : "",
+    else if (good <= 0 || failed > most * good)
+        snprintf(r->failure, sizeof r->failure, "The backend answers with errors: %.0f of %.0f requests failed %s (%s%s%s). No size can be named.",
+                 failed, good + failed, when, errors, run->first_failure[0] ? "; first: " : "",
                  run->first_failure);
     return r->failure[0] == 0;
 }
@@ -102,7 +102,7 @@ static bool try_out(struct bench *b)
         task.requests = b->o.keys;
         run->clients = (unsigned)la_min64(16, b->o.keys);
     }
-    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, "when it was tried out"));
+    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, 1, "when it was tried out"));
     r->interrupted |= run->cut;
     if (r->interrupted)
         snprintf(r->failure, sizeof r->failure, "It was interrupted before anything was measured.");
@@ -121,8 +121,8 @@ static double capacity_of(const struct bench_report *r, unsigned size)
     double most = v->capacity > 0 ? v->capacity : v->best_throughput;
     for (size_t i = 0; i < r->points; i++)
         if (r->point[i].size == size)
-            most = fmin(most, r->point[i].throughput);
-    return most;
+            return fmin(most, r->point[i].throughput);
+    return r->model == BENCH_MODEL_NONE ? most : fmin(most, bench_model_at(r, size));
 }
 
 /* Closed: enough that a request waits whenever a connection comes free. Open: one for each that may be under way. */
@@ -135,7 +135,7 @@ static void set_load(struct bench *b, struct bench_run *run)
     else if (b->o.clients)
         run->clients = b->o.clients;
     else /* as many at all sizes where they are quick, so that only the pool makes a difference */
-        run->clients = (unsigned)fmin(12000, fmax(places * 2.0 + 8, fmin(64, QUEUE_S / fmax(b->try_s, 1e-4))));
+        run->clients = (unsigned)fmin(12000, fmax(places * 2.0 + 8, fmin(64, exp2(round(log2(QUEUE_S / fmax(b->try_s, 1e-4)))))));
     if (run->clients < b->o.threads)
         run->clients = b->o.threads;
 }
@@ -160,14 +160,14 @@ static bool one_run(struct bench *b)
     set_load(b, run);
     bool good = bench_run_do(&task, run, r->failure, sizeof r->failure);
     r->interrupted |= run->cut;
-    if (!good || run->seconds <= 0) { /* cut before anything was measured */
-        bench_run_free(run);
-        return false;
-    }
-    keep(r, run);
     char when[80];
-    snprintf(when, sizeof when, "in run %zu (pool.max %u)", r->runs, run->size);
-    return !run->cut && worth(b, run, when);
+    snprintf(when, sizeof when, "in run %zu (pool.max %u)", r->runs + 1, run->size);
+    good = good && !run->cut && worth(b, run, HUGE_VAL, when); /* what a size fails is the verdict's to weigh */
+    if (run->seconds > 0)
+        keep(r, run);
+    else /* it ended before anything was measured */
+        bench_run_free(run);
+    return good;
 }
 
 static void measure(struct bench *b)
@@ -198,12 +198,18 @@ static bool read_file(const char *path, struct la_text *out)
         la_text_add(out, buf, n);
     bool good = !ferror(f);
     fclose(f);
+    la_text_add(out, "", 0); /* an empty file is a text too */
     return good;
+}
+
+static bool is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
 }
 
 static bool write_file(const char *path, const struct la_text *t)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    FILE *f = is_stdout(path) ? stdout : fopen(path, "we");
     bool good = f && fwrite(t->p, 1, t->n, f) == t->n && fflush(f) == 0;
     if (f && f != stdout)
         good &= fclose(f) == 0;
@@ -221,7 +227,7 @@ static int report(struct bench *b, const char *old_json)
     int compared = 0;
     r->seconds = since(b);
     bench_json(r, &json);
-    if (!o->quiet)
+    if (!o->quiet && !is_stdout(o->json) && !is_stdout(o->html))
         bench_view_table(r);
     else if (r->failure[0])
         fprintf(stderr, "lastack bench: %s\n", r->failure);
@@ -246,19 +252,26 @@ static int report(struct bench *b, const char *old_json)
 static void prepare(struct bench *b)
 {
     struct rlimit most;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &most) == 0) {
         most.rlim_cur = most.rlim_max;
         setrlimit(RLIMIT_NOFILE, &most);
     }
     b->from_ns = la_clock_ns();
+    b->r.drift = NAN;
+    b->r.noise = b->r.swing = b->r.ports = -1;
     b->r.options = &b->o;
     b->r.began = time(NULL);
+}
+
+/* From here on Ctrl-C ends in a report. */
+static void heed_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 /* What is known of the backends bounds the sizes and fills what was not given. */
@@ -295,6 +308,20 @@ static bool add_body(struct bench *b, struct la_text *why)
     return true;
 }
 
+/* Of the log's part that each run plays. */
+static double replayed_rate(const struct bench *b)
+{
+    const struct bench_options *o = &b->o;
+    const struct bench_requests *q = &b->asks;
+    double from_us = o->warmup * o->speed * 1e6, to_us = from_us + o->seconds * o->speed * 1e6, all_us = (double)q->ask[q->asks - 1].at_us;
+    size_t n = 0;
+    for (size_t i = 0; i < q->asks; i++)
+        n += (double)q->ask[i].at_us >= from_us && (double)q->ask[i].at_us < to_us;
+    if (n == 0 || to_us > all_us) /* it is played over and over */
+        return (double)q->asks * 1e6 / all_us * o->speed;
+    return (double)n / o->seconds;
+}
+
 /* What to ask, where files say it. False: said why. */
 static bool read_asks(struct bench *b)
 {
@@ -312,9 +339,8 @@ static bool read_asks(struct bench *b)
         good = false;
     }
     if (good && o->replay && o->rate <= 0 && !o->rate_auto && o->clients == 0) {
-        double span = b->asks.timed ? (double)b->asks.ask[b->asks.asks - 1].at_us / 1e6 : 0;
-        b->timed = span > 0;
-        o->rate = b->timed ? (double)b->asks.asks / span * o->speed : 0;
+        b->timed = b->asks.timed && b->asks.ask[b->asks.asks - 1].at_us > 0;
+        o->rate = b->timed ? replayed_rate(b) : 0;
         o->rate_auto = !b->timed; /* no times to keep */
     }
     if (!good)
@@ -354,6 +380,7 @@ int la_bench_main(int argc, char **argv)
     if (code < 0 && !read_files(b, &old_json))
         code = 2;
     if (code < 0) {
+        heed_signals();
         bench_environment(&b->r.environment);
         if (bench_backend_look(&b->r)) {
             settle(b);

@@ -18,6 +18,22 @@
 
 #define PATIENCE_S 3
 
+/* Of a name's addresses the first one that answers, else the first. */
+static void take_answering(struct la_addr *out, const struct addrinfo *found)
+{
+    la_addr_from_sockaddr(out, found->ai_addr, found->ai_addrlen);
+    for (const struct addrinfo *i = found; i && found->ai_next; i = i->ai_next) {
+        struct la_addr a;
+        la_addr_from_sockaddr(&a, i->ai_addr, i->ai_addrlen);
+        int fd = la_tool_dial(&a, PATIENCE_S);
+        if (fd < 0)
+            continue;
+        close(fd);
+        *out = a;
+        return;
+    }
+}
+
 /* "unix:/path", "10.0.0.1:80", or a name with a port. False: why. */
 static bool resolve(struct la_addr *out, struct la_slice text, const char **why)
 {
@@ -32,7 +48,7 @@ static bool resolve(struct la_addr *out, struct la_slice text, const char **why)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
     int e = getaddrinfo(host, port, &hints, &found);
     if (e == 0)
-        la_addr_from_sockaddr(out, found->ai_addr, found->ai_addrlen);
+        take_answering(out, found);
     else
         *why = gai_strerror(e);
     if (found)

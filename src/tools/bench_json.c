@@ -338,7 +338,7 @@ static void put_model(struct la_json *j, const struct bench_report *r)
     la_json_close(j, '}');
     la_json_num(j, "drift", r->drift);
     put(j, "noise", r->noise);
-    la_json_num(j, "swing", r->swing);
+    put(j, "swing", r->swing);
 }
 
 static void put_verdict(struct la_json *j, const struct bench_verdict *v)

@@ -37,6 +37,7 @@ static void speed(struct bench_point *p, struct bench_run *const *run, size_t n,
     p->low = p->high = -1;
     if (p->runs < 2)
         return;
+    squares *= t->freedom ? (double)(t->freedom + t->waves) / t->freedom : 1; /* the curve has taken its part of the noise */
     double half = bench_student(0.95, p->runs - 1) * sqrt(squares / (p->runs - 1) / p->runs);
     p->low = fmax(0, p->throughput - half);
     p->high = p->throughput + half;

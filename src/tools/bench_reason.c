@@ -15,7 +15,6 @@
 #define LITTLE_OFF   0.25
 #define LITTLE_LEAST 0.5  /* connections at work; below that the two cannot be compared */
 #define BUSY_FULL    0.9
-#define SWING_NOTED  0.05 /* of the speed over time; less is nobody's concern */
 
 void bench_note(struct bench_report *r, const char *fmt, ...)
 {
@@ -160,8 +159,11 @@ static void note_slo(struct bench_report *r)
     note_levels(r);
 }
 
+/* Not where the requests wait for one another, since the pool does not carry the rate. */
 static bool sent_late(const struct bench_run *run)
 {
+    if (run->throughput < BENCH_NEAR * run->rate)
+        return false;
     uint64_t late = run->late_us ? la_hist_quantile_us(run->late_us, 0.99) : 0;
     return late > LATE_US && (double)late > LATE_PART * (double)la_hist_quantile_us(run->latency_us, 0.99);
 }
@@ -217,9 +219,6 @@ void bench_notes(struct bench_report *r)
         return;
     if (isnan(r->drift))
         bench_note(r, "the first size was not measured again at the end, so a drift might go unseen");
-    if (r->swing > SWING_NOTED)
-        bench_note(r, "the backend's speed changed meanwhile: %.0f %% lie between its slowest and its fastest time, the sizes' "
-                      "throughputs are what is left without that", r->swing * 100);
     if (r->noise < 0)
         bench_note(r, "no size was measured twice, so chance cannot be told from the sizes' effect");
     if (r->model == BENCH_MODEL_NONE)

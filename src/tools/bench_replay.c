@@ -45,6 +45,9 @@ static bool add(struct replay *f, struct la_slice method, struct la_slice target
         f->r->left_out++;
         return true;
     }
+    for (size_t i = 0; i < host.n; i++)
+        if ((unsigned char)host.p[i] <= ' ' || host.p[i] == 0x7f)
+            host.n = 0; /* it was no host */
     if (host.n && !a->host)
         a->host = bench_requests_keep(f->r, host);
     if (!la_slice_eq(method, LA_SLICE("GET")))

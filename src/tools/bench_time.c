@@ -52,6 +52,12 @@ static bool timed(const struct bench_run *r)
     return (r->stage == BENCH_SWEEP || r->stage == BENCH_DRIFT) && !r->cut && r->throughput > 0;
 }
 
+/* A run that carried the rate that was offered says nothing of how fast the backend was. */
+static bool moves(const struct bench_run *r)
+{
+    return timed(r) && !(r->rate > 0 && r->throughput >= BENCH_NEAR * r->rate);
+}
+
 /* ---- the curve ---- */
 
 /* Columns 0 to waves - 1: the cosines; column waves: the logarithm of the speed. */
@@ -67,7 +73,7 @@ static double within(const struct bench_time *t, struct bench_run *const *run, s
 {
     double sum = 0, runs = 0;
     for (size_t i = 0; i < n; i++)
-        if (timed(run[i]) && run[i]->size == r->size) {
+        if (moves(run[i]) && run[i]->size == r->size) {
             sum += column(t, run[i], k);
             runs++;
         }
@@ -97,7 +103,7 @@ static double logarithm_at(const struct bench_time *t, const struct bench_run *r
 
 double bench_time_at(const struct bench_time *t, const struct bench_run *r)
 {
-    return exp(logarithm_at(t, r) - t->mean);
+    return moves(r) ? exp(logarithm_at(t, r) - t->mean) : 1;
 }
 
 static void fit(struct bench_time *t, struct bench_run *const *run, size_t n, unsigned runs)
@@ -105,7 +111,7 @@ static void fit(struct bench_time *t, struct bench_run *const *run, size_t n, un
     double a[BENCH_WAVES][BENCH_WAVES + 1] = {{0}}, left = 0, least = HUGE_VAL, most = -HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
         double c[BENCH_WAVES + 1];
-        if (!timed(run[i]))
+        if (!moves(run[i]))
             continue;
         for (unsigned k = 0; k <= t->waves; k++)
             c[k] = within(t, run, n, run[i], k);
@@ -122,7 +128,7 @@ static void fit(struct bench_time *t, struct bench_run *const *run, size_t n, un
         left -= t->wave[k] * before[k];
     t->noise = sqrt(fmax(0, left) / t->freedom);
     for (size_t i = 0; i < n; i++) {
-        if (!timed(run[i]))
+        if (!moves(run[i]))
             continue;
         double g = logarithm_at(t, run[i]);
         t->mean += g / runs;
@@ -165,10 +171,10 @@ struct bench_time bench_time_of(struct bench_run *const *run, size_t n)
     unsigned runs = 0, spare = 0;
     for (size_t i = 0; i < n; i++) {
         bool again = false;
-        if (!timed(run[i]))
+        if (!moves(run[i]))
             continue;
         for (size_t k = 0; k < i; k++)
-            again |= timed(run[k]) && run[k]->size == run[i]->size;
+            again |= moves(run[k]) && run[k]->size == run[i]->size;
         t.from_s = fmin(t.from_s, run[i]->begin_s);
         t.to_s = fmax(t.to_s, run[i]->begin_s);
         runs++;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define MATERIAL      0.20 /* of the first size, measured again; a smaller change moves no verdict */
+#define SWING_NOTED   0.05 /* less is nobody's concern */
 #define SWING_MOST    0.30 /* of the speed over time, which is taken off the points: up to here they stay right */
 #define NOISE_MOST    0.06 /* of a size's mean: more says nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
@@ -126,6 +127,9 @@ static bool drifted(struct judge *j)
         return bench_refuse(j->r, BENCH_CANNOT_TELL,
                             "the backend's speed drifts: between its slowest and its fastest time, sizes apart, lie %.0f %%", t->swing * 100),
                true;
+    if (t->waves && t->swing > fmax(SWING_NOTED, t->swing_interval))
+        bench_note(j->r, "the backend's speed changed meanwhile: %.0f %% lie between its slowest and its fastest time, the sizes' "
+                         "throughputs are what is left without that", t->swing * 100);
     j->r->verdict.scatters = t->noise / sqrt(runs_of_a_size(j->r)) > NOISE_MOST;
     if (j->r->verdict.scatters)
         return bench_refuse(j->r, BENCH_CANNOT_TELL,
@@ -341,7 +345,8 @@ static void by_points(struct judge *j)
 
 static bool meets(const struct bench_report *r, const struct bench_point *p)
 {
-    return p->throughput > 0 && p->fail_ratio <= FAILED_LITTLE && (r->options->slo.us == 0 || p->slo_us <= (double)r->options->slo.us);
+    bool judged = r->options->slo.us && !r->options->rate_auto; /* as fast as it goes there is always a queue: the levels say */
+    return p->throughput > 0 && p->fail_ratio <= FAILED_LITTLE && (!judged || p->slo_us <= (double)r->options->slo.us);
 }
 
 /* Moves bare up to a size that was seen to meet the SLO without failures, if one that is enough was. An unmeasured
@@ -351,8 +356,6 @@ static bool heed_slo(struct judge *j)
     struct bench_report *r = j->r;
     struct bench_verdict *v = &r->verdict;
     size_t i = 0;
-    if (r->options->rate_auto) /* as fast as it goes there is always a queue: the levels say what the latency is */
-        return !bench_levels_miss(r);
     while (r->point[i].size < v->bare)
         i++;
     bool measured = r->point[i].size == v->bare;
@@ -368,7 +371,7 @@ static bool heed_slo(struct judge *j)
     for (; i < r->points && r->point[i].size <= j->roof; i++)
         if (!meets(r, &r->point[i])) /* headroom ends before it */
             j->roof = i > 0 && r->point[i - 1].size > v->bare ? r->point[i - 1].size : v->bare;
-    return true;
+    return !r->options->rate_auto || !bench_levels_miss(r);
 }
 
 /* ---- from the bare size to the one to set ---- */
@@ -443,7 +446,10 @@ static void conclude(struct judge *j)
         by_points(j);
     r->verdict.answer = BENCH_SIZE;
     bool slo = heed_slo(j);
-    if (r->verdict.bare < last_size(r) && (rate <= 0 || j->best < BENCH_NEAR * rate))
+    unsigned clients = r->options->clients;
+    if (clients && clients <= r->verdict.bare * r->backends)
+        bench_note(r, "%u clients never have more than %u requests under way: what the backend bears beyond that was not seen", clients, clients);
+    else if (r->verdict.bare < last_size(r) && (rate <= 0 || j->best < BENCH_NEAR * rate))
         r->verdict.capacity = j->best;
     set_size(j);
     write_config(j);
@@ -460,7 +466,7 @@ void bench_judge(struct bench_report *r)
     r->model = BENCH_MODEL_NONE;
     r->drift = j.time.drift;
     r->noise = j.time.noise;
-    r->swing = j.time.swing;
+    r->swing = j.time.waves ? j.time.swing : -1;
     r->verdict = (struct bench_verdict){.answer = BENCH_CANNOT_TELL, .best_throughput = -1, .capacity = -1};
     if (!failed(r))
         conclude(&j);

@@ -107,6 +107,9 @@ static void sizes(const struct bench_report *r)
         for (size_t i = 0; i < r->runs; i++)
             if (r->run[i]->stage == BENCH_SWEEP && !r->run[i]->cut && r->run[i]->size == size)
                 add(&w, r->run[i]);
+        for (size_t i = 0; i < r->points; i++)
+            if (r->point[i].size == size) /* without what time did */
+                w.throughput = r->point[i].throughput * w.runs;
         char label[24];
         snprintf(label, sizeof label, "%s%u", size == r->verdict.bare && r->verdict.answer == BENCH_SIZE ? "> " : "", size);
         print_row(&w, label);

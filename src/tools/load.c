@@ -57,7 +57,7 @@ static bool take_request(struct load_thread *t, uint64_t *seq)
 {
     struct la_load *l = t->load;
     uint64_t n = atomic_fetch_add_explicit(&l->started, 1, memory_order_relaxed), warm = atomic_load(&l->warm);
-    if (l->conf.requests && warm != UINT64_MAX && n - warm >= l->conf.requests) {
+    if (l->conf.requests && warm != UINT64_MAX && n >= warm && n - warm >= l->conf.requests) {
         stop_starting(t);
         return false;
     }
@@ -189,6 +189,8 @@ static void on_deadline(struct la_timer *timer)
         la_timer_set(&t->deadline, t->load->conf.grace_ms);
         if (t->backlog)
             gather_due(t, la_clock_ns());
+        for (size_t i = 0; i < t->backlog_n; i++)
+            load_count_waited(t, t->backlog[(t->backlog_at + i) % LOAD_BACKLOG].at_ns);
         stop_starting(t);
         return;
     }
@@ -329,17 +331,17 @@ static bool parse_methods(struct la_load *l, const char *text)
 
 static const char *check_http(const struct la_load_conf *c)
 {
-    size_t most = LOAD_OUT - 2048 - (c->headers ? strlen(c->headers) * 3 : 0);
+    size_t most = LOAD_OUT - 2048, headers = c->headers ? strlen(c->headers) * 3 : 0;
     if (c->path[0] != '/' && c->path[0] != '*')
         return "the path must start with /";
-    if (strlen(c->path) * 3 + strlen(c->host) > most)
+    if (strlen(c->path) * 3 + strlen(c->host) + headers > most)
         return "path and headers are too long";
     if (c->ask && c->asks == 0)
         return "the list of requests is empty";
     for (size_t i = 0; i < c->asks; i++) {
         const struct la_load_ask *a = &c->ask[i];
         if (strlen(a->method) + strlen(a->target) + strlen(a->host ? a->host : c->host) +
-                (a->headers ? strlen(a->headers) : 0) >
+                (a->headers ? strlen(a->headers) : 0) + headers >
             most)
             return "a request of the list is too long";
     }

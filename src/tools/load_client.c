@@ -477,8 +477,10 @@ void client_abandon(struct client *c)
 {
     if (!c->busy)
         return;
-    if (c->state != CLIENT_CLOSING)
+    if (c->state != CLIENT_CLOSING) {
         LOAD_ADD(c->t, unfinished, 1);
+        load_count_waited(c->t, c->start_ns);
+    }
     drop_connection(c, true);
     request_over(c);
 }

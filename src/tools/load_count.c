@@ -69,6 +69,13 @@ void load_count_answer(struct client *c, uint64_t now_ns, bool mixed)
         note_overtaken(c);
 }
 
+void load_count_waited(struct load_thread *t, uint64_t start_ns)
+{
+    uint64_t now_ns = la_clock_ns();
+    if (t->backlog) /* closed: what is under way at the end is not what was asked about */
+        la_hist_record(&t->r.latency_us, now_ns > start_ns ? (now_ns - start_ns) / 1000 : 0);
+}
+
 void load_counts_reset(struct load_thread *t)
 {
 #define X(name) atomic_store_explicit(&t->r.n.name, 0, memory_order_relaxed);

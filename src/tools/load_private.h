@@ -178,6 +178,7 @@ void load_memcached_settle(struct la_load *l);          /* the words that all co
 
 /* load_count.c */
 void load_count_answer(struct client *c, uint64_t now_ns, bool mixed);
+void load_count_waited(struct load_thread *t, uint64_t start_ns); /* open loop: the time is over, and it has no answer */
 LA_PRINTF(2, 3) void load_note_failure(struct client *c, const char *fmt, ...);
 void load_counts_reset(struct load_thread *t);
 

@@ -20,6 +20,7 @@
 #define FEW             50
 #define MEMORY          2000  /* requests: random times are then known to some 2 % */
 #define LEARN           500   /* of them before they say what the backend takes alone */
+#define STEP            1000  /* at one size, before the next step */
 #define FADE            0.002 /* per 10 s, of the way from alone to now */
 #define PEAK_FADE       0.02  /* per 10 s */
 #define FULL            0.85  /* of the pool at work: dials and gaps between requests take the rest */
@@ -137,7 +138,7 @@ static bool shrinks_in_vain(struct la_advice *a, unsigned max)
     return vain;
 }
 
-int la_advice_step(struct la_advice *a, unsigned max, unsigned low, unsigned high)
+static int step(struct la_advice *a, unsigned max, unsigned low, unsigned high)
 {
     if (a->why == LA_ADVICE_UNKNOWN || a->why == LA_ADVICE_LITTLE || a->alone_us <= 0 || !full(a, max)) {
         a->shrunk_from = 0;
@@ -154,4 +155,12 @@ int la_advice_step(struct la_advice *a, unsigned max, unsigned low, unsigned hig
     }
     a->shrunk_from = 0;
     return a->waiting <= fmax(1, WAIT_LITTLE * a->at_work) && max < high ? 1 : 0;
+}
+
+int la_advice_step(struct la_advice *a, unsigned max, unsigned low, unsigned high)
+{
+    int by = a->held < STEP ? 0 : step(a, max, low, high);
+    if (by)
+        a->held = a->held_us = 0; /* at another size, other times */
+    return by;
 }

@@ -141,6 +141,20 @@ static void test_settles(void)
     }
 }
 
+/* Some forty requests a second, and a pool of twice what the backend bears: it goes down to that, however long it takes. */
+static void test_settles_slowly(void)
+{
+    struct world w = world(8, 0.2, 16, 16);
+    w.low = 1;
+    w.high = 200;
+    run(&w, 1200);
+    w.rate = 120;
+    w.max = 16;
+    run(&w, 3600);
+    run(&w, 1200);
+    CHECK(w.least >= 8 && w.most <= 13);
+}
+
 /* All requests take twice as long from now on, however many are at work: that is no reason to go down for good. */
 static void test_slower(void)
 {
@@ -186,6 +200,7 @@ int main(void)
     test_queue();
     test_backend_full();
     test_settles();
+    test_settles_slowly();
     test_slower();
     test_never_alone();
     test_again();

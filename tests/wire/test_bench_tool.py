@@ -89,6 +89,28 @@ def test_workers_and_drift(run):
     assert report["verdict"]["reason"].startswith("cannot tell: "), out
 
 
+def test_odd_inputs(run):
+    """An empty file is no report; a field that has no room is said to be too long."""
+    backend = run.backend()
+    empty = os.path.join(run.folder("forms"), "empty.json")
+    open(empty, "w").close()
+    code, report, out = bench(run, backend, "--sizes", "1,2", "--repeats", 1, "--rate", 100, "--compare", empty, *SHORT)
+    assert code == 1 and "not comparable: the old report is not JSON" in out, out
+    code, report, out = bench(run, backend, "--header", "X: " + "a" * 17000)
+    assert code == 1 and "path and headers are too long" in report["failure"], out
+
+
+def test_some_sizes_fail(run):
+    """A backend that turns away the fifth connection: the sizes that it bears get a verdict all the same."""
+    backend = run.backend(workers=4, delay_us=5000, max_connections=4)
+    code, report, out = bench(run, backend, "--sizes", "2,4,16", "--repeats", 2, *SHORT)
+    assert any(r["failed"] for r in report["runs"] if r["size"] == 16), out
+    assert all(r["failed"] == 0 for r in report["runs"] if r["size"] < 16), out
+    assert report["failure"] is None and report["verdict"]["answer"] in ("size", "cannot_tell"), out
+    if report["verdict"]["answer"] == "size":
+        assert report["verdict"]["size"] <= 4, out
+
+
 def test_unreachable(run):
     code, report, out = bench(run, f"127.0.0.1:{free_port()}")
     assert (code, report["verdict"]["answer"], report["runs"]) == (1, "failed", [])
