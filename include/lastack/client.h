@@ -100,6 +100,7 @@ struct la_front {
     struct la_client_stats *stats;
     const char *name;
     unsigned clients;
+    unsigned unheard; /* commands that go on though their client has left */
     uint64_t handshake_ms, head_ms, body_ms, keepalive_ms, write_ms, min_rate;
     struct la_tls *tls;            /* referenced; NULL: plain */
     struct la_net *proxy_net;      /* whose PROXY header is required and believed; its own copy */

@@ -43,7 +43,8 @@ struct la_mpart {
     struct la_ask ask;
     struct la_list node; /* of the command */
     struct la_mcommand *command;
-    struct la_outlet *outlet;
+    struct la_outlet *outlet; /* may be gone when it is over */
+    struct la_server *server; /* held; stats alone want its name at the end */
     struct la_memc_reply reply;
     struct la_mstore store; /* of the reply, what the client has not been given */
     struct la_spool *spill; /* and what came behind that, when the client held too much */
@@ -90,7 +91,8 @@ struct la_mcommand {
     struct la_mlog *log; /* NULL: nobody wants to know */
     bool none;           /* what the client sent was no command */
     char result[16];
-    const char *server; /* of its first part */
+    struct la_server *server; /* of its first part, held; when the log wants to know */
+    bool unheard;             /* counted by the front, which must outlive it */
     uint64_t hits, missed, bytes_in, bytes_out;
     const char *local;  /* the answer, with its line end, when no server is asked */
     char text[192];     /* for local */
@@ -125,6 +127,7 @@ struct la_mclient {
     bool abort;   /* what was begun cannot be completed */
     bool unnamed; /* nobody has been told whose it is */
     bool dead;
+    bool stopped; /* what has been read waits until there is room for its answers */
     uint8_t entered;
     uint8_t bulk; /* it moves large values: counts down */
     char *in;

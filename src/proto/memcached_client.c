@@ -241,6 +241,7 @@ static void pump(struct la_mclient *c)
 {
     c->entered++;
     uint64_t had;
+    c->closing |= c->front->draining && c->state == LA_MCLIENT_LINE && c->in_n == c->at;
     do {
         while (!c->abort && !la_list_empty(&c->commands) && c->out.n < held_most(c) &&
                la_mcommand_emit(la_list_first(&c->commands, struct la_mcommand, node)))
@@ -261,10 +262,9 @@ static void pump(struct la_mclient *c)
 static void on_idle(struct la_idle *i)
 {
     struct la_mclient *c = la_container(i, struct la_mclient, idle);
-    bool waited = !may_read(c);
     c->entered++;
     pump(c);
-    if (!c->dead && waited && may_read(c) && c->in_n > c->at)
+    if (!c->dead && c->stopped && may_read(c) && c->in_n > c->at)
         la_mclient_run(c); /* what has been read already */
     if (!c->dead)
         want(c);
@@ -335,15 +335,19 @@ static bool parse(struct la_mclient *c)
 /* Uses up what is in the buffer. */
 static void use(struct la_mclient *c)
 {
+    c->stopped = false;
     while (c->at < c->in_n && !c->closing) {
         if (c->state != LA_MCLIENT_LINE) {
             size_t n = la_mupload_take(c, c->in + c->at, c->in_n - c->at);
             c->at += n;
-            if (n == 0)
+            c->stopped = n == 0;
+        } else {
+            c->stopped = !may_read(c);
+            if (!c->stopped && !parse(c))
                 return;
-        } else if (!may_read(c) || !parse(c)) {
-            return;
         }
+        if (c->stopped)
+            return;
     }
 }
 
@@ -492,8 +496,6 @@ static void drain_front(struct la_front *f)
     f->draining = true;
     la_list_each(&f->list, c, struct la_mclient, node)
     {
-        if (c->state == LA_MCLIENT_LINE && c->in_n == c->at)
-            c->closing = true;
         la_mclient_pump_soon(c);
     }
 }

@@ -70,7 +70,7 @@ static void tell(struct la_mcommand *m, enum la_err e)
                                 .bytes_in = m->bytes_in,
                                 .bytes_out = m->bytes_out,
                                 .upstream = m->branch ? m->branch->shared->name : "",
-                                .server = m->server ? m->server : "",
+                                .server = m->server ? m->server->label : "",
                                 .total_ns = la_loop_now_ns(m->env->loop) - m->start_ns,
                                 .error = m->none ? LA_BAD_REQUEST : e};
     m->front->on_command(m->front, &n);
@@ -105,6 +105,9 @@ static void command_free(struct la_mcommand *m)
     la_lanes_forget(&m->lanes);
     la_list_remove(&m->node);
     la_mem_put(m->env, m->log, sizeof *m->log);
+    m->front->unheard -= m->unheard;
+    if (m->server)
+        la_server_unref(&m->server);
     if (m->branch)
         la_branch_drop(m->branch);
     la_mem_put(m->env, m, m->bytes);
@@ -135,6 +138,12 @@ struct la_mcommand *la_mcommand_none(struct la_mclient *c, const char *text)
     return m;
 }
 
+static void unheard(struct la_mcommand *m)
+{
+    m->front->unheard += !m->unheard;
+    m->unheard = true;
+}
+
 struct la_mcommand *la_mcommand_detached(struct la_mcommand *like)
 {
     struct la_mcommand *m = command_alloc(like->front, 0);
@@ -143,6 +152,7 @@ struct la_mcommand *la_mcommand_detached(struct la_mcommand *like)
     m->branch = like->branch;
     la_branch_hold(m->branch);
     m->noreply = true;
+    unheard(m);
     m->start_ns = like->start_ns;
     m->due_ns = la_loop_now_ns(m->env->loop) + m->branch->conf->timeouts.response_ms * 1000000u;
     return m;
@@ -154,8 +164,10 @@ void la_mcommand_orphan(struct la_mcommand *m)
     m->client = NULL;
     la_list_remove(&m->node);
     la_list_each(&m->parts, p, struct la_mpart, node) la_mstore_clear(m->env, &p->store);
-    if (m->live)
+    if (m->live) {
+        unheard(m);
         return;
+    }
     tell(m, LA_CLIENT_GONE);
     command_free(m);
 }

@@ -12,6 +12,7 @@
 
 #define PART_BYTES    4096u
 #define PARTS_AT_ONCE 32u
+#define PARTS_OF_BULK 8u /* of large values: a line carries one such part at a time, and each has its time */
 
 /* ---- asking ---- */
 
@@ -93,9 +94,12 @@ void la_mkeys_issue(struct la_mcommand *m)
     struct la_mclient *c = m->client;
     struct la_mpart *open[PARTS_AT_ONCE * 2];
     unsigned opens = 0, most = c->bulk ? 4 : LA_MPART_KEYS;
+    unsigned parts = c->bulk ? PARTS_OF_BULK : PARTS_AT_ONCE;
     if (m->branch == NULL)
         return;
-    while (m->issued < m->keys && m->live + opens < PARTS_AT_ONCE &&
+    if (m->issued) /* the client may have taken its time with what came before */
+        m->due_ns = la_loop_now_ns(m->env->loop) + m->branch->conf->timeouts.response_ms * 1000000u;
+    while (m->issued < m->keys && m->live + opens < parts &&
            (m->live + opens == 0 || c->held + c->out.n < m->branch->conf->buffer.response_bytes))
         issue_key(m, open, &opens, most);
     for (unsigned i = 0; i < opens; i++) {

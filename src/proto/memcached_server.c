@@ -32,8 +32,10 @@ struct la_mpart *la_mpart_new(struct la_mcommand *m, struct la_outlet *o, size_t
     p->out_cap = out_cap;
     p->command = m;
     p->outlet = o;
-    if (m->server == NULL)
-        m->server = o->pool.server->label;
+    if (m->server == NULL && m->log)
+        m->server = la_server_ref(o->pool.server);
+    if (m->shape == LA_MEMC_SHAPE_STATS)
+        p->server = la_server_ref(o->pool.server);
     la_list_init(&p->node);
     la_list_push_back(&m->parts, &p->node);
     return p;
@@ -47,6 +49,8 @@ void la_mpart_free(struct la_mpart *p)
     if (p->body)
         la_spool_free(&p->body);
     free(p->dir);
+    if (p->server)
+        la_server_unref(&p->server);
     la_list_remove(&p->node);
     la_mem_put(m->env, p, part_size(p->slots, p->out_cap));
 }

@@ -93,12 +93,17 @@ uint64_t la_mpart_give(struct la_mpart *p, uint64_t most)
     }
     if (p->spill == NULL)
         return given;
+    c->abort |= la_spool_error(p->spill) != LA_OK; /* what it held will not come */
     uint64_t bound = m->branch ? m->branch->conf->buffer.response_bytes : UINT64_MAX;
     while (given < most && c->out.n < bound) {
         struct la_slice s = la_spool_peek(p->spill);
         s.n = la_min64(s.n, most - given);
-        if (s.n == 0 || !la_mstore_add(m->env, &c->out, s.p, s.n))
+        if (s.n == 0)
             break;
+        if (!la_mstore_add(m->env, &c->out, s.p, s.n)) {
+            c->abort |= c->out.n == 0; /* nothing would tell when there is memory again */
+            break;
+        }
         la_spool_consume(p->spill, s.n);
         given += s.n;
     }

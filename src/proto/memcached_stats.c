@@ -65,7 +65,7 @@ static void add_up(char *text, uint64_t *total, bool *seen)
 static void prefixed(struct la_mcommand *m, struct la_mpart *p, char *text)
 {
     char *l, buf[1024];
-    const char *label = p->outlet->pool.server->label;
+    const char *label = p->server->label;
     while ((l = line(&text)) != NULL) {
         if (strncmp(l, "STAT ", 5) != 0)
             continue;

@@ -316,7 +316,7 @@ void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listen
             gate_close(g);
             la_front_drain(&g->door.front);
         }
-        if (g->fd < 0 && g->door.front.clients == 0 && g->door.users == 0)
+        if (g->fd < 0 && g->door.front.clients == 0 && g->door.front.unheard == 0 && g->door.users == 0)
             gate_free(g);
     }
 }

@@ -524,7 +524,7 @@ static void on_timer(struct la_timer *t)
     uint64_t now = la_now_ns(home(l));
     struct la_ask *a;
     while ((a = la_list_first(&l->ages, struct la_ask, age)) != NULL && a->due_ns <= now) {
-        if (a->picked && a->sent) {
+        if (a->picked && (a->sent || l->conn->stream.transport)) { /* a transport may hold bytes that it did not own up to */
             failed(l, LA_RESPONSE_TIMEOUT);
             la_line_lose(l, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
         } else {

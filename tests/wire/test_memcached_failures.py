@@ -283,3 +283,75 @@ def test_reload_moves_keys_and_loses_nothing(run):
     m = p.metrics()
     assert m.sum("lastack_connections_closed_total", by="proxy") == 0
     assert m.sum("lastack_connections_opened_total", server=servers[0].text) <= 2
+
+
+def fake(asked, go, answer):
+    """Answers `answer` once go is set; asked: it was."""
+    def handler(conn):
+        while (line := conn.recv_line()) not in (None, b"quit"):
+            asked.set()
+            assert go.wait(20)
+            conn.send(answer)
+    return mc.Fake(handler)
+
+
+@pytest.mark.sanitizer
+def test_reload_takes_away_a_server_that_has_answered(run):
+    """`stats` waits for the other one, and names both."""
+    asked, slow, now, go = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+    now.set()
+    first, second = run.own(fake(asked, now, b"STAT pid 1\r\nEND\r\n")), run.own(fake(slow, go, b"STAT pid 2\r\nEND\r\n"))
+    p, port = mc.front(run, [first, second], timeouts={"response": "20s"}, health={"interval": "1h"})
+    with mc.Client(port) as c:
+        c.send(b"stats\r\n")
+        assert asked.wait(10) and slow.wait(10)
+        conf = dict(p.conf)
+        conf["upstreams"]["cache"]["servers"] = [second.text]
+        p.reload(conf)
+        until(lambda: p.metrics().sum("lastack_connections", server=first.text) == 0, 10, "its connection to go, with its answer there")
+        go.set()
+        answer = c.until(b"END\r\n")
+    assert b"STAT %b:pid 1\r\n" % first.text.encode() in answer and b"STAT %b:pid 2\r\n" % second.text.encode() in answer, answer
+
+
+@pytest.mark.sanitizer
+def test_reload_takes_away_a_listener(run):
+    """A command whose client has left is still under way; another client is in the middle of a line: that one is answered
+    (there is no upstream any more), and then hung up on."""
+    asked, go = threading.Event(), threading.Event()
+    server = run.own(fake(asked, go, b"END\r\n"))
+    p, port = mc.front(run, [server], timeouts={"response": "20s"}, health={"interval": "1h"})
+    conf = dict(p.conf)
+    other = mc.free_port()
+    with mc.Client(port) as c, mc.Client(port) as d:
+        c.send(b"get gone\r\n")
+        assert asked.wait(10)
+        c.reset()
+        d.send(b"get ha")
+        until(lambda: p.metrics().sum("lastack_client_connections") == 1, 10, "the first client's end")
+        conf["listen"] = [conf["listen"][0] | {"name": "other", "address": f"127.0.0.1:{other}"}]
+        p.reload(conf)
+        p.reload(conf)
+        go.set()
+        d.send(b"lf\r\n")
+        assert d.rest().startswith(b"SERVER_ERROR lastack: no server")
+    with mc.Client(other) as e:
+        assert e.get(b"k") == {}
+
+
+def test_large_values_to_a_client_that_takes_its_time(run):
+    """More of a multi-get is asked for when the client has taken what came before: that has a time of its own."""
+    server, = mc.start(run, memory=256)
+    p, port = mc.front(run, [server], timeouts={"response": "1s"})
+    value = os.urandom(70_000)
+    keys = [b"k%d" % n for n in range(300)]
+    with mc.Client(port) as c:
+        for k in keys:
+            assert c.set(k, value) == b"STORED\r\n"
+        assert c.get(keys[0]) == {keys[0]: value}
+        c.send(b"get " + b" ".join(keys) + b"\r\n")
+        first = c.exactly(70_000)
+        time.sleep(1.5)  # longer than timeouts.response
+        c.left = first + c.left
+        assert c.values() == dict.fromkeys(keys, value)
+    assert p.metrics().sum("lastack_errors_total") == 0
