@@ -163,25 +163,30 @@ static enum la_memc_result parse_key(struct la_memc_request *r, struct la_slice 
     return LA_MEMC_DONE;
 }
 
-/* Letters, each once, each with what it carries. */
-static bool meta_flags(struct la_memc_request *r, struct la_slice rest)
+#define META_FLAGS_MAX 16 /* of more a server says that they are too many, and reads the data of ms as commands */
+
+/* Letters, each once, each with what it carries. What is wrong with them; NULL: nothing. */
+static const char *meta_flags(struct la_memc_request *r, struct la_slice rest)
 {
+    static const char invalid[] = "CLIENT_ERROR invalid or duplicate flag";
     uint64_t seen[2] = {0};
     struct la_slice t;
-    while ((t = token(&rest)).n) {
+    for (int n = 0; (t = token(&rest)).n; n++) {
         unsigned char c = (unsigned char)t.p[0];
+        if (n == META_FLAGS_MAX)
+            return "CLIENT_ERROR options flags too long";
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) || (seen[c >> 6] >> (c & 63) & 1))
-            return false;
+            return invalid;
         seen[c >> 6] |= 1ull << (c & 63);
         if (strchr("bckqstvf", c) && t.n != 1)
-            return false;
+            return invalid;
         if (c == 'O' && (t.n > 32 || t.n < 2))
-            return false;
+            return invalid;
         r->quiet |= c == 'q';
         r->base64 |= c == 'b';
         r->wants_key |= c == 'k';
     }
-    return true;
+    return NULL;
 }
 
 static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice rest, struct la_memc_fault *f)
@@ -206,8 +211,9 @@ static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice
         return bad(f, BAD_FORMAT, false);
     if (r->verb == LA_MEMC_ME)
         return LA_MEMC_DONE;
-    if (!meta_flags(r, rest))
-        return bad(f, "CLIENT_ERROR invalid or duplicate flag", false);
+    const char *wrong = meta_flags(r, rest);
+    if (wrong)
+        return bad(f, wrong, false);
     if (r->base64 && !la_base64_decode(r->key, plain, sizeof plain, &n))
         return bad(f, "CLIENT_ERROR error decoding key", false);
     return LA_MEMC_DONE;

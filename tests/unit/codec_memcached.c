@@ -110,6 +110,7 @@ static void test_refused(void)
     refused("set k\r 0 0 5\r\n", format, true, 0);
     refused("ms k x\r\n", format, true, 0);
     refused("ms k 2 TT T1 T2\r\n", "CLIENT_ERROR invalid or duplicate flag", false, 4);
+    refused("ms k 2 A B C D E F G H I J K L M N P Q R\r\n", "CLIENT_ERROR options flags too long", false, 4);
     refused("mg k v v\r\n", "CLIENT_ERROR invalid or duplicate flag", false, 0);
     refused("mg k 1\r\n", "CLIENT_ERROR invalid or duplicate flag", false, 0);
     refused("mg Zm9 b\r\n", "CLIENT_ERROR error decoding key", false, 0);
