@@ -317,8 +317,8 @@ static void keep_warm(struct la_mpart *p)
     struct la_outlet *o = la_moutlet_for(m->front, la_slice(m->names + m->key[0].at, m->key[0].n));
     struct la_mpiece *piece = p->store.first;
     const char *end = piece ? memchr(piece->p, '\n', piece->n) : NULL;
-    if (o == NULL || end == NULL || p->store.n > LA_BULK_BYTES)
-        return;
+    if (o == NULL || end == NULL || p->store.n > LA_BULK_BYTES || p->slot[0].end != p->store_in)
+        return; /* the value, and no more */
     struct la_slice line = {piece->p, (size_t)(end - piece->p) - 1}, key, flags, size;
     la_memc_next_key(&line, &key); /* VALUE */
     la_memc_next_key(&line, &key);
@@ -374,7 +374,7 @@ static void on_over(struct la_ask *a, enum la_err e)
             return;
         }
     }
-    if (p->warming && e != LA_OK) /* it missed where it should be: that is the answer */
+    if (p->warming && e != LA_OK && p->decided == 0) /* it missed where it should be: that is the answer */
         e = LA_OK;
     if (e == LA_OK && m->shape == LA_MEMC_SHAPE_KEYS && !p->error_line)
         decide_rest(p);

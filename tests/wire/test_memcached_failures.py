@@ -265,6 +265,29 @@ def test_warm_up(run):
         assert old.get(b"n") == {}
 
 
+@pytest.mark.parametrize("rest", [None, b"\r\nSERVER_ERROR out of memory\r\n"])
+def test_half_a_warm_up_is_not_kept(run, rest):
+    """The old server dies within a value, or says more than the value: the client is told, and the new one hears nothing of it."""
+    def cold(conn):
+        while (line := conn.recv_line()) is not None:
+            conn.send(b"END\r\n" if line.startswith(b"get ") else b"ERROR\r\n")
+
+    def warm(conn):
+        conn.recv_line()
+        conn.send(b"VALUE k 0 10\r\n01234" + (b"56789" + rest if rest else b""))
+        if rest:
+            conn.recv_line()
+    new, old = run.own(mc.Fake(cold)), run.own(mc.Fake(warm))
+    _, port = mc.front(run, [new], memcached={"warm_from": "old"}, pool={"max": 1}, top={"workers": 1},
+                       upstreams={"old": {"protocol": "memcached", "servers": [old.text], "passive": {"failures": 0}}})
+    with mc.Client(port) as c:
+        answer = c.ask(b"get k\r\nmn\r\n", b"MN\r\n")
+        assert c.ask(b"get other\r\n") == MISS
+    assert answer == (b"VALUE k 0 10\r\n0123456789" + rest if rest else
+                      b"SERVER_ERROR lastack: server closed before its response\r\n") + b"MN\r\n"
+    assert [line for line in new.lines if not line.startswith(b"get ")] == []
+
+
 def test_reload_moves_keys_and_loses_nothing(run):
     """A third server joins while commands run: nobody sees an error, kept servers keep their connections."""
     servers = mc.start(run, 3)
