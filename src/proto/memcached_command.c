@@ -442,7 +442,7 @@ bool la_mcommand_emit(struct la_mcommand *m)
 {
     if (m->waits_for_data)
         return false;
-    if (m->shape == LA_MEMC_SHAPE_KEYS && m->key && m->local == NULL)
+    if (m->shape == LA_MEMC_SHAPE_KEYS && m->key) /* a server's words wait for the blocks behind them */
         return la_mkeys_emit(m);
     if (m->local) {
         if (m->live) /* some were asked before it was known */

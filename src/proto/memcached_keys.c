@@ -25,15 +25,17 @@ static struct la_slice key_at(const struct la_mcommand *m, size_t i)
 bool la_mkeys_take(struct la_mcommand *m, const struct la_memc_request *r)
 {
     struct la_slice all, key;
+    m->head_n = la_memc_write_verb(r, m->head, sizeof m->head);
+    if (m->head_n == 0)
+        return false;
     m->keys = r->keys_n;
     m->key = (struct la_mkey *)(void *)(m + 1);
     m->names = (char *)(m->key + m->keys);
-    m->head_n = la_memc_write_verb(r, m->head, sizeof m->head);
     memcpy(m->names, r->keys.p, r->keys.n);
     all = la_slice(m->names, r->keys.n);
     for (size_t i = 0; la_memc_next_key(&all, &key); i++)
         m->key[i] = (struct la_mkey){.at = (uint32_t)(key.p - m->names), .n = (uint16_t)key.n};
-    return m->head_n > 0;
+    return true;
 }
 
 static struct la_mpart *open_part(struct la_mcommand *m, struct la_mpart **open, unsigned *opens,

@@ -170,6 +170,39 @@ def test_a_part_that_fails(run):
         p.stopped = True
 
 
+def test_an_error_line_waits_for_the_value_behind_it(run):
+    """One server refuses while a large value of another has partly come: the value is ended first, then the words are said."""
+    placed, begun, refuse, go_on = (threading.Event() for _ in range(4))
+    value, words = b"v" * 100_000, b"SERVER_ERROR out of memory writing get response\r\n"
+
+    def handler(conn):
+        while (line := conn.recv_line()) is not None:
+            if not placed.is_set():
+                conn.send(MISS)
+            elif conn.fake is servers[0]:
+                refuse.wait(10)
+                conn.send(words)
+            else:
+                conn.send(b"VALUE %b 0 100000\r\n" % line[4:] + value[:50_000])
+                begun.set()
+                go_on.wait(10)
+                conn.send(value[50_000:] + b"\r\nEND\r\n")
+    servers = [run.own(mc.Fake(handler)) for _ in range(2)]
+    _, port = mc.front(run, servers, timeouts={"response": "20s"}, top={"workers": 1})
+    with mc.Client(port) as c, mc.Client(port) as gate:
+        for n in range(60):
+            assert c.get(b"key:%d" % n) == {}
+        keys = [s.lines[0][4:] for s in servers]
+        placed.set()
+        c.send(b"get " + b" ".join(keys) + b"\r\nmn\r\n")
+        assert begun.wait(10)
+        assert gate.ask(b"mn\r\n") == b"MN\r\n"  # what was sent before has been read
+        refuse.set()
+        answer = c.exactly(20_000)
+        go_on.set()
+        assert answer + c.until(b"MN\r\n") == b"VALUE %b 0 100000\r\n" % keys[1] + value + b"\r\n" + words + b"MN\r\n"
+
+
 def test_nobody_listens(run):
     port_ = mc.free_port()
     _, port = mc.front(run, [f"127.0.0.1:{port_}"])
