@@ -94,7 +94,7 @@ static enum la_memc_piece judge(struct la_memc_reply *r, struct la_slice line, s
     case LA_MEMC_EXPECT_VALUES:
         return la_slice_eq(line, LA_SLICE("END")) ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
     case LA_MEMC_EXPECT_STATS:
-        if (starts(line, "STAT ") || starts(line, "ITEM "))
+        if (starts(line, "STAT ") || starts(line, "ITEM ") || starts(line, "PREFIX "))
             return LA_MEMC_PIECE_STAT;
         return line.n && !starts(line, "VA") ? LA_MEMC_PIECE_LAST : LA_MEMC_PIECE_BAD;
     case LA_MEMC_EXPECT_META:

@@ -234,6 +234,7 @@ static void test_replies(void)
     reply(LA_MEMC_EXPECT_STATS, "VALUE a 0 1\r\n", "B;");
     reply(LA_MEMC_EXPECT_STATS, "STAT a 1\r\nSTAT b 2\r\nEND\r\n", "S;S;L;");
     reply(LA_MEMC_EXPECT_STATS, "RESET\r\n", "L;");
+    reply(LA_MEMC_EXPECT_STATS, "PREFIX a get 1 hit 0 set 1 del 0\r\nEND\r\n", "S;L;");
     reply(LA_MEMC_EXPECT_META, "HD k1\r\n", "L;");
     reply(LA_MEMC_EXPECT_META, "VA 2 kx\r\nhi\r\n", "V;hi\r\nL;");
     reply(LA_MEMC_EXPECT_META, "EN\r\n", "L;");

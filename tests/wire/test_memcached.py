@@ -118,6 +118,17 @@ def test_stats_of_all_servers(run):
         assert b":active_slabs" in c.ask(b"stats slabs\r\n", b"END\r\n")
 
 
+def test_stats_of_key_prefixes(run):
+    """Lines of a kind of their own, and then END: all of it is this command's answer and nobody else's."""
+    server, = mc.start(run)
+    _, port = mc.front(run, [server], pool={"max": 1}, top={"workers": 1})
+    with mc.Client(port) as c:
+        assert c.ask(b"stats detail on\r\n") == b"OK\r\n"
+        c.set(b"x:1", b"a")
+        c.send(b"stats detail dump\r\nget x:1\r\nmn\r\n")
+        assert c.until(b"MN\r\n") == b"PREFIX x get 0 hit 0 set 1 del 0\r\nEND\r\nVALUE x:1 0 1\r\na\r\nEND\r\nMN\r\n"
+
+
 def test_flush_and_verbosity_reach_all(run):
     servers = mc.start(run, 3)
     _, port = mc.front(run, servers)
