@@ -10,7 +10,7 @@
  * begun and cannot be ended ends the client's connection. */
 #include "memcached.h"
 
-#define PART_BYTES    4096u
+#define PART_BYTES    4096u /* get and gets; in pieces, a server hears any other line only up to LA_MEMC_LINE_MAX */
 #define PARTS_AT_ONCE 32u
 #define PARTS_OF_BULK 8u /* of large values: a line carries one such part at a time, and each has its time */
 
@@ -52,7 +52,10 @@ static struct la_mpart *open_part(struct la_mcommand *m, struct la_mpart **open,
         la_mpart_submit(p);
         break;
     }
-    size_t left = m->keys - m->issued, cap = left == 1 ? m->head_n + m->prefix_n + key_n + 3 : PART_BYTES;
+    bool touches = m->verb == LA_MEMC_GAT || m->verb == LA_MEMC_GATS;
+    size_t left = m->keys - m->issued, cap = touches ? LA_MEMC_LINE_MAX : PART_BYTES;
+    if (left == 1)
+        cap = m->head_n + m->prefix_n + key_n + 3;
     struct la_mpart *p =
         *opens < PARTS_AT_ONCE * 2 ? la_mpart_new(m, o, cap, (unsigned)la_min64(left, LA_MPART_KEYS)) : NULL;
     if (p == NULL)

@@ -188,6 +188,22 @@ def test_many_keys_over_three_servers(run):
     assert all(s.stat("cmd_get") > 100 for s in servers)
 
 
+def test_lines_that_touch_many_keys_are_short(run):
+    """A server hangs up on 2,048 bytes without a line end, but for get and gets: one line each, gat and gats in several."""
+    def handler(conn):
+        while conn.recv_line() is not None:
+            conn.send(b"END\r\n")
+    fake = run.own(mc.Fake(handler))
+    _, port = mc.front(run, [fake], pool={"max": 1}, top={"workers": 1})
+    with mc.Client(port) as c:
+        for verb, lines in ((b"get", 1), (b"gets", 1), (b"gat 10", 2), (b"gats 10", 2)):
+            fake.lines.clear()
+            assert c.ask(verb + b"".join(b" key:%030d" % n for n in range(100)) + b"\r\n") == b"END\r\n"
+            assert len(fake.lines) == lines
+            assert [k for line in fake.lines for k in line.split() if k.startswith(b"key:")] == [b"key:%030d" % n for n in range(100)]
+            assert lines == 1 or max(map(len, fake.lines)) < 2048
+
+
 def test_large_values(run):
     server, = mc.start(run, words=("-I", "16m"), memory=256)
     _, port = mc.front(run, [server], top={"limits": {"memory": "64MiB"}})
