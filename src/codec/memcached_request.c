@@ -209,13 +209,14 @@ static enum la_memc_result parse_meta(struct la_memc_request *r, struct la_slice
     r->after = rest;
     if (!key_ok(r->key))
         return bad(f, BAD_FORMAT, false);
-    if (r->verb == LA_MEMC_ME)
-        return LA_MEMC_DONE;
-    const char *wrong = meta_flags(r, rest);
+    bool debug = r->verb == LA_MEMC_ME; /* b, as its first word, is the only one that it knows */
+    const char *wrong = debug ? NULL : meta_flags(r, rest);
     if (wrong)
         return bad(f, wrong, false);
+    if (debug)
+        r->base64 = la_slice_eq(token(&rest), LA_SLICE("b"));
     if (r->base64 && !la_base64_decode(r->key, plain, sizeof plain, &n))
-        return bad(f, "CLIENT_ERROR error decoding key", false);
+        return bad(f, debug ? BAD_FORMAT : "CLIENT_ERROR error decoding key", false);
     return LA_MEMC_DONE;
 }
 

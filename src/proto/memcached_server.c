@@ -168,7 +168,8 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
     struct la_mcommand *m = p->command;
     struct la_slice rest = line, word;
     bool first = true, name = m->shape == LA_MEMC_SHAPE_META_DEBUG;
-    bool encoded = la_memc_flag(line, 'b').p != NULL; /* the server's word, not the request's */
+    /* The server's word, not the request's. ME has none for it: there a key without the prefix is encoded. */
+    bool encoded = !name && la_memc_flag(line, 'b').p != NULL;
     while (la_memc_next_key(&rest, &word)) {
         char plain[2 * LA_MEMC_KEY_MAX], text[LA_MEMC_REPLY_MAX];
         struct la_slice key = name ? word : la_slice(word.p + 1, word.n - 1);
@@ -177,14 +178,13 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
             store(p, LA_SLICE(" "));
         if (first || !(name ? true : word.p[0] == 'k' && m->wants_key)) {
             store(p, word);
-        } else if (encoded && !name && la_base64_decode(key, plain, sizeof plain, &n)) {
-            key = la_slice(plain, n);
-            strip(m, &key);
-            n = la_base64_encode(key, text, sizeof text);
-            store(p, LA_SLICE("k"));
-            store(p, la_slice(text, n));
         } else {
-            strip(m, &key);
+            bool bare = !encoded && strip(m, &key);
+            if (!bare && la_base64_decode(key, plain, sizeof plain, &n)) {
+                key = la_slice(plain, n);
+                strip(m, &key);
+                key = la_slice(text, la_base64_encode(key, text, sizeof text));
+            }
             if (!name)
                 store(p, LA_SLICE("k"));
             store(p, key);

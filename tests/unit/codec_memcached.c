@@ -68,6 +68,8 @@ static void test_writes(void)
     writes("ms k 2 q T5\r\n", "p:", "ms p:k 2 T5\r\n");
     writes("mg Zm9v b v\r\n", "p:", "mg cDpmb28= b v\r\n");
     writes("me k\r\n", "p:", "me p:k\r\n");
+    writes("me Zm9v b\r\n", "p:", "me cDpmb28= b\r\n");
+    writes("me Zm9v bx\r\n", "p:", "me p:Zm9v bx\r\n");
 }
 
 static void refused(const char *text, const char *answer, bool close, uint64_t swallow)
@@ -113,6 +115,7 @@ static void test_refused(void)
     refused("ms k 2 A B C D E F G H I J K L M N P Q R\r\n", "CLIENT_ERROR options flags too long", false, 4);
     refused("mg k v v\r\n", "CLIENT_ERROR invalid or duplicate flag", false, 0);
     refused("mg k 1\r\n", "CLIENT_ERROR invalid or duplicate flag", false, 0);
+    refused("me Zm9 b\r\n", format, false, 0);
     refused("mg Zm9 b\r\n", "CLIENT_ERROR error decoding key", false, 0);
     char line[1024];
     snprintf(line, sizeof line, "get %0251d\r\n", 0);

@@ -1,4 +1,5 @@
 """The memcached protocol: every command answered as memcached itself answers it, and memcached's own conformance test."""
+import base64
 import json
 import os
 import re
@@ -34,7 +35,7 @@ SCRIPTS = {
             b"ma n N0 J13 v\r\nma n v D7\r\nma n MD v\r\nma nope\r\nms b S100\r\n",
     "quiet": b"mg nope v q\r\nms a 2 q\r\nhi\r\nmg a v q\r\nmd nope q\r\nmd a q\r\nma nope q\r\nmd a q\r\nmn\r\nmg a v\r\nma n N0\r\nma n q\r\nma n v q\r\nms c 1 ME q\r\nx\r\n"
              b"ms c 1 ME q k\r\nx\r\nmn\r\n",
-    "base64": b"ms Zm9v 2 b\r\nhi\r\nmg foo v\r\nmg Zm9v b k v\r\nmg Zm9v b k v Oq1\r\nmd Zm9v b\r\nmg foo v\r\nmg Zm9 b v\r\n",
+    "base64": b"ms Zm9v 2 b\r\nhi\r\nmg foo v\r\nme nope b\r\nme Zm9 b\r\nmg Zm9v b k v\r\nmg Zm9v b k v Oq1\r\nmd Zm9v b\r\nmg foo v\r\nmg Zm9 b v\r\n",
     "errors": b"bogus\r\nget\r\ngets\r\nset\r\nset a\r\nset a 0\r\n\r\nGETS a\r\nset a 0 0\r\ntouch\r\nmg\r\nget " + b"k" * 250 + b"\r\n",
     "long key": b"get " + b"k" * 251 + b"\r\n",
     "long key to delete": b"delete " + b"k" * 251 + b"\r\n",
@@ -165,6 +166,8 @@ def test_prefix(run):
         assert c.ask(b"ms //8= 1 b\r\nw\r\n") == b"HD\r\n"
         assert c.ask(b"mg //8= b k v\r\n", b"\r\nw\r\n") == b"VA 1 k//8= b\r\nw\r\n"
         assert c.ask(b"me k\r\n").startswith(b"ME k exp=")
+        assert c.ask(b"me aw== b\r\n").startswith(b"ME k exp=")
+        assert c.ask(b"me //8= b\r\n").startswith(b"ME //8= exp=")
         assert c.ask(b"incr k 1\r\n").startswith(b"CLIENT_ERROR cannot increment")
         assert c.ask(b"delete k\r\n") == b"DELETED\r\n"
         assert c.ask(b"get " + b"k" * 250 + b"\r\n").startswith(b"CLIENT_ERROR ")
@@ -202,6 +205,20 @@ def test_lines_that_touch_many_keys_are_short(run):
             assert len(fake.lines) == lines
             assert [k for line in fake.lines for k in line.split() if k.startswith(b"key:")] == [b"key:%030d" % n for n in range(100)]
             assert lines == 1 or max(map(len, fake.lines)) < 2048
+
+
+def test_encoded_keys_are_where_they_were_put(run):
+    """Of three servers every meta command asks the one that holds the key, encoded or not."""
+    _, port = mc.front(run, mc.start(run, 3))
+    with mc.Client(port) as c:
+        for n in range(30):
+            key = b"k:%d" % n
+            code = base64.b64encode(key)
+            assert c.ask(b"ms %b 1 b\r\nx\r\n" % code) == b"HD\r\n"
+            for command in (b"mg %b b" % code, b"mg %b" % key):
+                assert c.ask(command + b"\r\n") == b"HD\r\n"
+            for command in (b"me %b b" % code, b"me %b" % key):
+                assert c.ask(command + b"\r\n").startswith(b"ME %b exp=" % code)
 
 
 def test_large_values(run):
