@@ -245,9 +245,8 @@ static void answer_out(struct la_mcommand *m)
 static struct la_mpart *single(struct la_mcommand *m, const struct la_memc_request *r, struct la_outlet *o,
                                size_t data)
 {
-    size_t cap = LA_MEMC_LINE_MAX + m->prefix_n * 2u;
-    char line[LA_MEMC_LINE_MAX + 512];
-    size_t n = la_memc_write(r, la_slice(m->prefix, m->prefix_n), line, la_min64(cap, sizeof line));
+    char line[LA_MEMC_LINE_MAX]; /* the prefix in it: a server hangs up over more in pieces */
+    size_t n = la_memc_write(r, la_slice(m->prefix, m->prefix_n), line, sizeof line);
     if (n == 0) {
         m->local = "CLIENT_ERROR bad command line format\r\n";
         return NULL;

@@ -175,6 +175,21 @@ def test_prefix(run):
         assert c.get(b"k") == {}
 
 
+def test_a_line_too_long_with_its_prefix(run):
+    """A server hangs up on 2,048 bytes without a line end: what the prefix makes longer is refused, and its data are read over."""
+    def handler(conn):
+        while conn.recv_line() is not None:
+            conn.send(b"NOT_FOUND\r\n")
+    fake = run.own(mc.Fake(handler))
+    _, port = mc.front(run, [fake], listener={"memcached": {"prefix": "site-a:"}})
+    refused = b"CLIENT_ERROR bad command line format\r\n"
+    with mc.Client(port) as c:
+        assert c.ask(b"touch k " + b"0" * 2038 + b"\r\n") == refused
+        assert c.ask(b"ms k 9 " + b"T" + b"0" * 2036 + b"1\r\nflush_all\r\n") == refused
+        assert c.ask(b"touch k " + b"0" * 2031 + b"\r\n") == b"NOT_FOUND\r\n"
+    assert [len(line) for line in fake.lines] == [2046]
+
+
 def test_many_keys_over_three_servers(run):
     """1,000 keys of three servers, in the order asked, with one END; misses left out; and 10,000 in one line."""
     servers = mc.start(run, 3)
