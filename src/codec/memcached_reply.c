@@ -166,6 +166,7 @@ bool la_memc_answers(enum la_memc_verb v, struct la_slice line)
         [LA_MEMC_FLUSH_ALL] = "OK ",
         [LA_MEMC_VERBOSITY] = "OK ",
         [LA_MEMC_VERSION] = "VERSION ",
+        [LA_MEMC_STATS] = "END RESET OK STAT ",
         [LA_MEMC_MG] = "HD EN ",
         [LA_MEMC_MS] = "HD NS EX NF ",
         [LA_MEMC_MD] = "HD NS EX NF ",
@@ -181,7 +182,7 @@ bool la_memc_answers(enum la_memc_verb v, struct la_slice line)
     struct la_slice all = la_slice_str(words[v] ? words[v] : ""), one;
     if (all.n == 0) /* its form has been judged already */
         return true;
-    bool alone = first.n > 2 && v != LA_MEMC_VERSION;
+    bool alone = first.n > 2 && v != LA_MEMC_VERSION && v != LA_MEMC_STATS;
     while ((one = word(&all)).n)
         if (la_slice_eq(one, first))
             return !alone || line.n == 0;

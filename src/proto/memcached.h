@@ -95,7 +95,7 @@ struct la_mcommand {
     bool unheard;             /* counted by the front, which must outlive it */
     uint64_t hits, missed, bytes_in, bytes_out;
     const char *local;  /* the answer, with its line end, when no server is asked */
-    char text[192];     /* for local */
+    char text[416];     /* for local; holds a meta key and its opaque */
     enum la_err failed; /* KEYS: the end is an error */
     bool begun;         /* some of the answer is on its way */
     char prefix[104];
@@ -182,6 +182,8 @@ bool la_mkeys_take(struct la_mcommand *m, const struct la_memc_request *r);
 void la_mkeys_issue(struct la_mcommand *m); /* asks for as many as may be asked for */
 bool la_mkeys_emit(struct la_mcommand *m);  /* see la_mcommand_emit */
 
+/* memcached_server.c: EN with what the line asks to be told of the key; in m->text. */
+const char *la_mcommand_meta_miss(struct la_mcommand *m, struct la_slice line);
 void la_mcommand_result(struct la_mcommand *m, const char *p, size_t n); /* p begins with the answer's first word */
 
 /* memcached_spill.c */

@@ -231,14 +231,14 @@ static void fail(struct la_mcommand *m, enum la_err e)
     m->failed = e;
 }
 
-/* A server that is out: what its keys get. */
-static void answer_out(struct la_mcommand *m)
+/* A server that is out: what its keys get. line: what it would have been asked. */
+static void answer_out(struct la_mcommand *m, struct la_slice line)
 {
     bool miss = la_mcommand_misses(m) && m->verb == LA_MEMC_MG;
     if (!miss)
         fail(m, LA_NO_SERVER);
     else
-        m->local = m->quiet ? "" : "EN\r\n";
+        m->local = m->quiet ? "" : la_mcommand_meta_miss(m, line);
 }
 
 /* One key, or none: one part. */
@@ -252,7 +252,7 @@ static struct la_mpart *single(struct la_mcommand *m, const struct la_memc_reque
         return NULL;
     }
     if (o == NULL) {
-        answer_out(m);
+        answer_out(m, la_slice(line, n));
         return NULL;
     }
     struct la_mpart *p = la_mpart_new(m, o, n + data, 0);
@@ -336,6 +336,16 @@ static void begin(struct la_mcommand *m, const struct la_memc_request *r, struct
         la_mpart_submit(p);
 }
 
+/* Of stats, what switches something is answered in one line, without END. */
+static enum la_memc_shape shape_of(const struct la_memc_request *r)
+{
+    struct la_slice rest = r->after, word;
+    if (r->verb == LA_MEMC_STATS && la_memc_next_key(&rest, &word) &&
+        (la_slice_eq(word, LA_SLICE("sizes_enable")) || la_slice_eq(word, LA_SLICE("sizes_disable"))))
+        return LA_MEMC_SHAPE_ALL;
+    return la_memc_verb_shape(r->verb);
+}
+
 struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_request *r,
                                     struct la_mpart **upload)
 {
@@ -345,7 +355,7 @@ struct la_mcommand *la_mcommand_new(struct la_mclient *c, const struct la_memc_r
     if (m == NULL)
         return NULL;
     m->verb = r->verb;
-    m->shape = la_memc_verb_shape(r->verb);
+    m->shape = shape_of(r);
     m->noreply = r->noreply;
     m->quiet = r->quiet;
     m->wants_key = r->wants_key;
@@ -414,7 +424,7 @@ static bool emit_single(struct la_mcommand *m)
     if (p->err != LA_OK && m->begun)
         m->client->abort = true;
     else if (p->err != LA_OK && la_mcommand_excuses(m, p) && m->verb == LA_MEMC_MG)
-        la_mcommand_give_text(m, m->quiet ? "" : "EN\r\n");
+        la_mcommand_give_text(m, m->quiet ? "" : la_mcommand_meta_miss(m, p->ask.head));
     else if (p->err != LA_OK)
         la_mcommand_give_text(m, la_merror_text(p->err, m->text, sizeof m->text));
     return la_mcommand_done(m, p->err);

@@ -195,6 +195,30 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
     store(p, LA_SLICE("\r\n"));
 }
 
+const char *la_mcommand_meta_miss(struct la_mcommand *m, struct la_slice line)
+{
+    char plain[2 * LA_MEMC_KEY_MAX], encoded[LA_MEMC_REPLY_MAX];
+    struct la_slice rest = la_slice(line.p, line.n - 2), word, key;
+    la_memc_next_key(&rest, &word);
+    la_memc_next_key(&rest, &key);
+    bool binary = la_memc_flag(rest, 'b').p != NULL;
+    size_t n, at = (size_t)snprintf(m->text, sizeof m->text, "EN");
+    if (!binary) {
+        strip(m, &key);
+    } else if (la_base64_decode(key, plain, sizeof plain, &n)) {
+        key = la_slice(plain, n);
+        strip(m, &key);
+        key = la_slice(encoded, la_base64_encode(key, encoded, sizeof encoded));
+    }
+    while (la_memc_next_key(&rest, &word))
+        if (word.p[0] == 'O')
+            at += (size_t)snprintf(m->text + at, sizeof m->text - at, " %.*s", LA_SLICE_ARGS(word));
+        else if (word.p[0] == 'k' && m->wants_key)
+            at += (size_t)snprintf(m->text + at, sizeof m->text - at, " k%.*s%s", LA_SLICE_ARGS(key), binary ? " b" : "");
+    snprintf(m->text + at, sizeof m->text - at, "\r\n");
+    return m->text;
+}
+
 static bool begins(struct la_slice s, const char *w)
 {
     return s.n >= strlen(w) && memcmp(s.p, w, strlen(w)) == 0;

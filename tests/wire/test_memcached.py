@@ -116,6 +116,7 @@ def test_stats_of_all_servers(run):
         assert sum(int(stat[f"{s.text}:curr_items"]) for s in servers) == 30
         assert len({stat[f"{s.text}:pid"] for s in servers}) == 3
         assert c.ask(b"stats reset\r\n") == b"RESET\r\n"
+        assert c.ask(b"stats sizes_enable\r\nget no\r\n", b"END\r\n") == b"STAT sizes_status enabled\r\nEND\r\n"
         assert b":active_slabs" in c.ask(b"stats slabs\r\n", b"END\r\n")
 
 

@@ -217,6 +217,19 @@ def test_nobody_listens(run):
             assert c.line() == b"MN\r\n"
 
 
+def test_a_meta_miss_says_what_memcacheds_does(run):
+    """Of a server that is out as of one that does not have it: the key and the opaque, as they were asked for."""
+    server, = mc.start(run)
+    fronts = [mc.front(run, [to], listener=listener)[1]
+              for to in (server, f"127.0.0.1:{mc.free_port()}") for listener in ({}, {"memcached": {"prefix": "app:"}})]
+    for ask in (b"mg no k O123 v", b"mg no v", b"mg no O1 k t", b"mg bm8= b k v O7", b"mg bm8= b O7"):
+        answers = []
+        for port in (server.port, *fronts):
+            with mc.Client(port) as c:
+                answers.append(c.ask(ask + b"\r\n"))
+        assert answers[0].startswith(b"EN") and answers == answers[:1] * 5, (ask, answers)
+
+
 @pytest.mark.parametrize("flush", [True, False])
 def test_flush_on_return(run, flush):
     """A server that was away may hold what was changed meanwhile: with flush_on_return nobody reads that."""
