@@ -318,39 +318,6 @@ static bool parse(struct la_client *c)
     return true;
 }
 
-/* Bytes of the body, wherever they lie; feeds what the decoder makes of them. Returns how many bytes were used. */
-static size_t feed(struct la_client *c, struct la_turn *t, const char *p, size_t n)
-{
-    const struct la_service *s = c->front->service;
-    uint64_t max = c->front->env->body_max;
-    size_t used = 0;
-    while (!t->body.done && c->turn == t && !t->body_dropped && used < n) {
-        struct la_slice piece = {0};
-        enum la_err err = LA_BAD_CHUNK;
-        size_t k = la_http_body_feed(&t->body, p + used, n - used, &piece, &err);
-        if (k == SIZE_MAX) {
-            t->body_dropped = true;
-            s->refused(t, err);
-            return n;
-        }
-        used += k;
-        t->body_bytes += piece.n;
-        if (max && t->body_bytes > max) {
-            t->body_dropped = true;
-            s->refused(t, LA_BODY_TOO_LARGE);
-            return n;
-        }
-        if (t->body.done) {
-            t->body_done = true;
-            c->state = LA_CLIENT_TURN;
-            la_client_arm_timer(c);
-        }
-        if (piece.n || t->body.done)
-            s->body(t, piece, t->body.done);
-    }
-    return used;
-}
-
 /* Puts bytes that belong to the next request behind the present head. False: no room. */
 static bool keep_for_later(struct la_client *c, const char *p, size_t n)
 {
@@ -359,6 +326,43 @@ static bool keep_for_later(struct la_client *c, const char *p, size_t n)
     memcpy(c->in->p + c->in->n, p, n);
     c->in->n += (uint32_t)n;
     return true;
+}
+
+/* Bytes of the body: behind the head (kept), or read into the scratch; feeds what the decoder makes of them. Its last piece may
+ * end the turn at once: where the next request begins is settled before. */
+static void feed(struct la_client *c, struct la_turn *t, const char *p, size_t n, bool kept)
+{
+    const struct la_service *s = c->front->service;
+    uint64_t max = c->front->env->body_max;
+    const char *end = p + n;
+    while (c->turn == t && !t->body.done && !t->body_dropped && p < end) {
+        struct la_slice piece = {0};
+        enum la_err err = LA_BAD_CHUNK;
+        size_t k = la_http_body_feed(&t->body, p, (size_t)(end - p), &piece, &err);
+        t->body_bytes += piece.n;
+        if (k != SIZE_MAX && max && t->body_bytes > max) {
+            k = SIZE_MAX;
+            err = LA_BODY_TOO_LARGE;
+        }
+        if (k == SIZE_MAX) {
+            t->body_dropped = true;
+            c->at = c->in->n;
+            s->refused(t, err);
+            return;
+        }
+        p += k;
+        if (kept)
+            c->at += (uint32_t)k;
+        if (t->body.done) {
+            t->body_done = true;
+            c->state = LA_CLIENT_TURN;
+            la_client_arm_timer(c);
+            if (!kept && !keep_for_later(c, p, (size_t)(end - p)))
+                t->close = true; /* more pipelined than we keep: not answered on this connection */
+        }
+        if (piece.n || t->body.done)
+            s->body(t, piece, t->body.done);
+    }
 }
 
 /* How much to read of a body: what the exchange has room for, and no more than what certainly belongs to this body or
@@ -376,11 +380,8 @@ static void read_body(struct la_client *c)
     struct la_turn *t = c->turn;
     struct la_env *env = c->front->env;
     while (c->at < c->in->n) { /* came with the head */
-        size_t used = feed(c, t, c->in->p + c->at, la_min64(c->in->n - c->at, t->read_max));
-        if (c->dead)
-            return;
-        c->at += (uint32_t)used;
-        if (c->turn != t || c->state != LA_CLIENT_BODY || t->body_paused)
+        feed(c, t, c->in->p + c->at, la_min64(c->in->n - c->at, t->read_max), true);
+        if (c->dead || c->turn != t || c->state != LA_CLIENT_BODY || t->body_paused)
             return;
         if (t->body_dropped)
             c->at = c->in->n;
@@ -397,14 +398,9 @@ static void read_body(struct la_client *c)
         }
         t->progress_ns = la_loop_now_ns(env->loop);
         t->expects = false;
-        size_t used = feed(c, t, env->scratch, (size_t)n);
-        if (c->dead || c->turn != t)
+        feed(c, t, env->scratch, (size_t)n, false);
+        if (c->dead || c->turn != t || c->state != LA_CLIENT_BODY)
             return;
-        if (c->state != LA_CLIENT_BODY) {
-            if (!keep_for_later(c, env->scratch + used, (size_t)n - used))
-                t->close = true; /* more pipelined than we keep: not answered on this connection */
-            return;
-        }
         if (t->body_paused || t->body_dropped || c->short_read)
             return;
     }

@@ -135,3 +135,22 @@ def test_no_such_name_at_the_start(run):
     assert "app.test" in lastack.log()
     dns.names["app.test"] = ["127.0.0.1"]
     until(lambda: get(port).status == 200, 20 * SLOW, "the name to be found")
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_body_whose_end_fails_at_once(run, framing, apart):
+    """No address is known: a request's body ends, its answer comes at once, and the next request begins where the body ended,
+    whether that came with the head, or later in one piece with the body."""
+    dns = run.own(Dns({}))
+    p, port = run.front(["app.test:80"], resolver={"servers": [dns.text]})
+    head, body = {"length": (b"Content-Length: 5\r\n", b"GET /"), "chunked": (b"Transfer-Encoding: chunked\r\n", b"5\r\nGET /\r\n0\r\n\r\n")}[framing]
+    with Client(port) as c:
+        for _ in range(3):
+            c.send(b"POST /a HTTP/1.1\r\nHost: x\r\n" + head + (b"Expect: 100-continue\r\n\r\n" if apart else b"\r\n" + body))
+            if apart:
+                assert c.response().status == 100
+            c.send((body if apart else b"") + b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert [c.final().status for _ in range(2)] == [503, 503]
+    assert p.metrics().sum("lastack_requests_total", code="400") == 0
