@@ -65,6 +65,7 @@ struct la_conn {
     enum la_close_cause cause; /* while leaving: what its end will be counted as */
     enum la_err dial_error;    /* a dial that failed at once */
     struct la_waiter *reserved; /* a dial in a lost connection's place is for this one */
+    struct la_queue *covers;    /* a dial for whoever waits there; NULL: for nobody in line */
     void (*on_check)(void *arg, struct la_conn *c, enum la_err e); /* a dial for a health check */
     void *check_arg;
     struct la_timer timer; /* connect timeout, goodbye timeout */

@@ -213,11 +213,13 @@ static void on_timer(struct la_timer *timer)
     case LA_CLIENT_LINGER: end(c, false); return;
     case LA_CLIENT_TUNNEL: return;
     case LA_CLIENT_BODY:
-        if (!t->body_paused && body_too_slow(c)) {
-            f->service->refused(t, LA_BODY_TIMEOUT);
-            return;
-        }
-        break;
+        if (t->body_paused || t->body_dropped || !body_too_slow(c))
+            break;
+        enter(c);
+        f->service->refused(t, LA_BODY_TIMEOUT);
+        if (leave(c) && c->turn == t) /* answered already: that has its time too */
+            break;
+        return;
     case LA_CLIENT_TURN: break;
     }
     if (la_turn_waits_to_write(t) && ms_since(c, t->progress_ns) >= f->write_ms)
@@ -396,7 +398,8 @@ static void read_body(struct la_client *c)
             la_client_gone(c, LA_CLIENT_GONE);
             return;
         }
-        t->progress_ns = la_loop_now_ns(env->loop);
+        if (!t->body_dropped) /* else only what the client takes is progress */
+            t->progress_ns = la_loop_now_ns(env->loop);
         t->expects = false;
         feed(c, t, env->scratch, (size_t)n, false);
         if (c->dead || c->turn != t || c->state != LA_CLIENT_BODY)

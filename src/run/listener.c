@@ -294,6 +294,15 @@ static struct gate *gate_open(struct worker *w, struct listener *l)
     return g;
 }
 
+/* Its clients speak what they began with, and are let go; the socket is another gate's from now on. */
+static void gate_retire(struct gate *g)
+{
+    la_io_stop(&g->io);
+    g->fd = -1;
+    g->door.front.draining = true;
+    la_front_drain(&g->door.front);
+}
+
 void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listener *const *listener)
 {
     const struct la_conf *conf = s->conf;
@@ -305,6 +314,10 @@ void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listen
         la_list_each(&w->gates, g, struct gate, node)
             if (g->listener == listener[i] && g->fd >= 0)
                 found = g;
+        if (found && found->door.front.protocol != la_client_protocol_find(conf->listen[i].protocol)) {
+            gate_retire(found);
+            found = NULL;
+        }
         if (found == NULL)
             found = gate_open(w, listener[i]);
         la_door_configure(&found->door, &conf->listen[i], s->certs->listen[i]);

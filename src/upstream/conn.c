@@ -161,7 +161,7 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     la_pool_add(&o->pool, &c->item, LA_CONN_DIALING, c->dial_ns);
     atomic_fetch_add(&o->pool.server->dialing, 1);
     if (!reserved && !on_check)
-        la_queue_dial_started(la_outlet_queue(o));
+        la_conn_cover(c);
     if (!on_check) /* what the reuse ratio is made of */
         la_stat_add(&o->branch->stats->dials, 1);
     la_stat_add(&o->pool.stats->opened[la_pair_slot(c->item.pair)], 1);
@@ -175,6 +175,22 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     return true;
 }
 
+void la_conn_cover(struct la_conn *c)
+{
+    if (c->outlet->retired)
+        return;
+    c->covers = la_outlet_queue(c->outlet);
+    la_queue_dial_started(c->covers);
+}
+
+void la_conn_uncover(struct la_conn *c)
+{
+    struct la_queue *q = c->covers;
+    c->covers = NULL;
+    if (q)
+        la_queue_dial_ended(q);
+}
+
 /* The dial is over, well or not; what it was for no longer counts it. */
 static void dial_over(struct la_conn *c)
 {
@@ -183,8 +199,7 @@ static void dial_over(struct la_conn *c)
     atomic_fetch_sub(&o->pool.server->dialing, 1);
     if (c->reserved)
         c->reserved->dial = NULL;
-    else if (!c->on_check)
-        la_queue_dial_ended(la_outlet_queue(o));
+    la_conn_uncover(c);
 }
 
 static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
@@ -269,14 +284,14 @@ static bool introduce(struct la_conn *c)
     struct la_queue *q = la_outlet_queue(o);
     struct la_slice preface = la_slice(o->pool.server->preface, o->pool.server->preface_n);
     if (!c->on_check) {
-        struct la_waiter *w = c->reserved ? c->reserved : la_queue_oldest(q, o->index);
+        struct la_waiter *w = c->reserved ? c->reserved : o->retired ? NULL : la_queue_oldest(q, o->index);
         if (w == NULL) { /* it went elsewhere meanwhile */
             dial_over(c);
             la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
             return false;
         }
         if (c->reserved == NULL) {
-            la_queue_dial_ended(q);
+            la_conn_uncover(c);
             la_queue_remove(q, w);
             atomic_fetch_sub(&o->branch->shared->waiting, 1);
             c->reserved = w;

@@ -67,6 +67,9 @@ void la_dispatch_place(struct la_outlet *o);             /* a place that is ours
 /* waiting.c */
 /* For a request that was in the line already; its callbacks tell. */
 void la_dispatch_again(struct la_branch *b, struct la_waiter *w);
+/* A dial counts in its outlet's queue, for whoever is in line there; or no more. */
+void la_conn_cover(struct la_conn *c);
+void la_conn_uncover(struct la_conn *c);
 void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e);
 void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for those who wait */
 void la_dispatch_on_tick(struct la_timer *t);

@@ -138,6 +138,18 @@ static struct la_outlet *outlet_new(struct la_branch *b, struct la_server *s)
     return o;
 }
 
+/* Its dials count for whoever waits for it; or, the configuration being changed, for nobody. */
+static void count_dials(struct la_outlet *o, bool count)
+{
+    struct la_pool_item *i;
+    la_list_each(&o->pool.list[LA_CONN_DIALING], i, struct la_pool_item, node) {
+        struct la_conn *c = la_container(i, struct la_conn, item);
+        la_conn_uncover(c);
+        if (count && !c->reserved && !c->on_check)
+            la_conn_cover(c);
+    }
+}
+
 /* Its idle connections take no more requests; a busy one is parked after its response. */
 static void outlet_retire(struct la_outlet *o)
 {
@@ -145,6 +157,7 @@ static void outlet_retire(struct la_outlet *o)
     struct la_pool_item *i;
     o->retired = true;
     o->pool.draining = true;
+    count_dials(o, false);
     la_list_push_back(&u->retired, &o->node);
     la_list_each(&o->pool.list[LA_CONN_IDLE], i, struct la_pool_item, node)
         la_pool_move(&o->pool, i, LA_CONN_PARKED, la_now_ns(u));
@@ -183,8 +196,10 @@ static struct la_branch *branch_for(struct la_upstreams *u, const struct la_upst
 static void branch_apply(struct la_branch *b, const struct la_upstream_plan *plan)
 {
     collect(&b->queue, &b->moved);
-    for (unsigned i = 0; i < b->outlets; i++)
+    for (unsigned i = 0; i < b->outlets; i++) {
         collect(&b->outlet[i]->queue, &b->moved);
+        count_dials(b->outlet[i], false);
+    }
 
     struct la_outlet **before = b->outlet;
     unsigned before_n = b->outlets;
@@ -211,6 +226,7 @@ static void branch_apply(struct la_branch *b, const struct la_upstream_plan *pla
         o->pool.conf = b->conf;
         o->index = i;
         b->outlet[i] = o;
+        count_dials(o, true); /* perhaps in another queue than before */
         la_lines_look(o);
     }
     for (unsigned k = 0; k < before_n; k++)
@@ -302,8 +318,7 @@ static void close_one(void *arg, struct la_conn *c)
     bool quiet = c->item.state == LA_CONN_IDLE || c->item.state == LA_CONN_PARKED || c->item.state == LA_CONN_LEAVING;
     if (c->item.state == LA_CONN_DIALING) {
         atomic_fetch_sub(&s->dialing, 1);
-        if (!c->reserved && !c->on_check)
-            la_queue_dial_ended(la_outlet_queue(c->outlet));
+        la_conn_uncover(c);
     }
     la_conn_end(c, LA_CLOSE_DRAIN, !quiet);
     la_place_put(s);

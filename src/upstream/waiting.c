@@ -184,12 +184,12 @@ void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, en
 {
     struct la_branch *b = o->branch;
     struct la_queue *q = la_outlet_queue(o);
-    struct la_waiter *w = reserved ? reserved : la_queue_oldest(q, o->index);
+    struct la_waiter *w = reserved ? reserved : o->retired ? NULL : la_queue_oldest(q, o->index);
     if (w == NULL)
         return;
     if (o->index < 64 && !o->retired)
         w->tried |= 1ull << o->index;
-    if (b->outlets > 1 && la_balance_choose(b, w, la_now_ns(b->home)) != NULL) {
+    if ((b->outlets > 1 || o->retired) && la_balance_choose(b, w, la_now_ns(b->home)) != NULL) {
         /* Another server may do better: it keeps its place in the order. */
         if (w->queue) {
             la_queue_remove(w->queue, w);
@@ -264,7 +264,7 @@ void la_upstreams_cancel(struct la_waiter *w)
 {
     if (w->dial) { /* the dial goes on, for whoever waits */
         w->dial->reserved = NULL;
-        la_queue_dial_started(la_outlet_queue(w->dial->outlet));
+        la_conn_cover(w->dial);
         w->dial = NULL;
     }
     if (w->moved)

@@ -1,10 +1,15 @@
 """Reload under load: nobody notices, nothing grows, the connections to the servers stay."""
 import copy
+import json
+import socket
 import time
 
+import pytest
+
+from harness import memcached
 from harness.peers import clean
 from harness.proxy import KIND
-from harness.raw import Client, request
+from harness.raw import Client, get, request
 from harness.wait import holds, scale, until
 
 RELOADS = scale(20, 100)
@@ -92,3 +97,61 @@ def test_an_upstream_that_goes_with_requests_behind_the_waiting(run):
         proxy.reload(conf)
         assert second.final().status in (502, 503)
         assert second.final().status == 200
+
+
+def silent_server(run):
+    """A socket on loopback whose backlog is full: a SYN is not answered."""
+    listener = run.own(socket.create_server(("127.0.0.1", 0), backlog=0))
+    for _ in range(3):
+        s = run.own(socket.socket())
+        s.setblocking(False)
+        s.connect_ex(listener.getsockname())
+    return "127.0.0.1:%d" % listener.getsockname()[1]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("before,after", [("least_connections", "hash"), ("hash", "least_connections")])
+def test_reload_while_dials_are_under_way(run, before, after):
+    """Where requests wait may change with the configuration, while connections to a server that does not answer are on the way;
+    and then the server goes: its dials are nobody's any more, and the requests go to the one that takes its place."""
+    good = run.backend()
+    proxy, port = run.front([silent_server(run)], workers=1, balance=before, hash_key="client", timeouts={"connect": "2s"}, retry={"max": 0})
+    clients = [run.own(Client(port)) for _ in range(3)]
+    for c in clients:
+        c.send(request("/"))
+    until(lambda: proxy.metrics().sum("lastack_connections", state="dialing") == 3, 5, "the dials")
+    conf = copy.deepcopy(proxy.conf)
+    conf["upstreams"]["app"]["balance"] = after
+    proxy.reload(conf)
+    assert proxy.metrics().sum("lastack_connections", state="dialing") == 3
+    conf["upstreams"]["app"]["servers"] = [good.text]
+    proxy.reload(conf)
+    assert [c.final().status for c in clients] == [200] * 3
+    until(lambda: proxy.metrics().sum("lastack_connections", state="dialing") == 0, 10, "the dials to end")
+    clients[0].send(request("/"))
+    assert clients[0].final().status == 200
+
+
+@pytest.mark.sanitizer
+def test_a_listener_that_changes_its_protocol(run):
+    """Clients of the old one are let go as when their listener goes; the socket takes those of the new one, and back again."""
+    cache, = memcached.start(run)
+    proxy, port = run.front([run.backend()], workers=2)
+    http = copy.deepcopy(proxy.conf)
+    other = copy.deepcopy(proxy.conf)
+    other["upstreams"] = {"cache": {"protocol": "memcached", "servers": [cache.text]}}
+    other["listen"] = [{"name": http["listen"][0].get("name", "web"), "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": "cache"}]
+    for _ in range(2):
+        with Client(port) as idle, Client(port) as half:
+            idle.send(request("/"))
+            assert idle.final().status == 200
+            half.send("GET / HT")
+            proxy.reload(other)
+            assert idle.at_end()
+            with memcached.Client(port) as c, memcached.Client(port) as d:
+                assert c.set(b"a", b"1") == b"STORED\r\n"
+                d.send(b"get a")
+                json.loads(proxy.admin("/api/v1/connections")[2])
+                proxy.reload(http)
+                assert c.rest() == b""
+        assert get(port).status == 200
