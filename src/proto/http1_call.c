@@ -76,7 +76,8 @@ static struct la_buf *encode(struct la_env *env, const struct la_request *r, enu
 static void set_progress(struct la_call *c, uint64_t ms)
 {
     c->progress_ns = la_loop_now_ns(c->env->loop);
-    la_timer_set(&c->timer, ms);
+    if (!c->bounded || !la_timer_is_set(&c->timer))
+        la_timer_set(&c->timer, ms);
 }
 
 void la_call_deadline(struct la_call *c, uint64_t ms)
@@ -551,15 +552,17 @@ static void begin(struct la_call *c, struct la_conn *conn)
     c->debt_n = 0;
     c->last_pulled = c->ended_chunks = false;
     c->seen = 0;
-    c->keep_alive = c->doubtful = false;
+    c->keep_alive = c->doubtful = c->bounded = false;
     c->body_left = c->body_length;
     c->decoder = (struct la_http_body){0};
     c->begun_ns = c->sent_ns = la_loop_now_ns(c->env->loop);
     c->first_byte_ns = 0;
     enter(c);
     send_request(c);
-    if (c->conn == conn && c->send_failed) /* told by the socket's own events: FIN or reset are readable */
+    if (c->conn == conn && c->send_failed) { /* told by the socket's own events: FIN or reset are readable */
         la_io_want(&conn->stream.io, LA_READ);
+        set_progress(c, c->send_ms);
+    }
     leave(c);
 }
 
