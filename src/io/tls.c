@@ -348,21 +348,32 @@ static int tls_peek(struct la_stream *s)
 
 /* ---- writing ---- */
 
-/* The next record's plaintext, from offset at of v: in place when it lies together, else gathered. */
-static const char *next_piece(const struct iovec *v, int n, size_t at, size_t *len)
+/* What the peer takes in a record: some ask for less (max_fragment_length, RFC 6066 4). */
+static unsigned record_most(struct la_tls_state *st)
+{
+    if (st->record == 0) {
+        const SSL_SESSION *session = SSL_get0_session(st->ssl);
+        unsigned code = session ? SSL_SESSION_get_max_fragment_length(session) : 0;
+        st->record = code ? 256u << code : RECORD;
+    }
+    return st->record;
+}
+
+/* The next record's plaintext, from offset at of v, at most so much: in place when it lies together, else gathered. */
+static const char *next_piece(const struct iovec *v, int n, size_t at, size_t most, size_t *len)
 {
     int i = 0;
     for (; i < n && at >= v[i].iov_len; i++)
         at -= v[i].iov_len;
     const char *p = (const char *)v[i].iov_base + at;
     size_t here = v[i].iov_len - at;
-    if (here >= RECORD || i + 1 == n) {
-        *len = la_min64(here, RECORD);
+    if (here >= most || i + 1 == n) {
+        *len = la_min64(here, most);
         return p;
     }
     size_t have = 0;
-    for (; i < n && have < RECORD; i++, at = 0) {
-        size_t k = la_min64(v[i].iov_len - at, RECORD - have);
+    for (; i < n && have < most; i++, at = 0) {
+        size_t k = la_min64(v[i].iov_len - at, most - have);
         memcpy(staging + have, (const char *)v[i].iov_base + at, k);
         have += k;
     }
@@ -370,19 +381,19 @@ static const char *next_piece(const struct iovec *v, int n, size_t at, size_t *l
     return staging;
 }
 
-/* One record. False: the kernel is full (st->written says what waits), or it failed (st->broken). */
+/* One record. False: the kernel is full (st->written says what of this waits), or it failed (st->broken). */
 static bool write_record(struct la_tls_state *st, const char *p, size_t len)
 {
     errno = 0;
     ERR_clear_error();
     int k = SSL_write(st->ssl, p, (int)len);
-    if (k > 0) {
-        la_assert((size_t)k == len);
+    if (k > 0 && (size_t)k == len) {
         st->written = 0;
         return true;
     }
-    if (SSL_get_error(st->ssl, k) == SSL_ERROR_WANT_WRITE) {
-        st->written = (unsigned)len;
+    if (k <= 0 && SSL_get_error(st->ssl, k) == SSL_ERROR_WANT_WRITE) {
+        if (!SSL_in_init(st->ssl)) /* else an answer to a key update waits, and nothing of p has been encrypted */
+            st->written = (unsigned)len;
         return false;
     }
     st->broken = true;
@@ -393,7 +404,7 @@ static bool write_record(struct la_tls_state *st, const char *p, size_t len)
 static ssize_t tls_send(struct la_stream *s, const struct iovec *v, int n, bool more)
 {
     struct la_tls_state *st = s->state;
-    size_t total = 0, sent = 0;
+    size_t total = 0, sent = 0, most = record_most(st);
     for (int i = 0; i < n; i++)
         total += v[i].iov_len;
     if (st->broken || st->said) {
@@ -411,7 +422,7 @@ static ssize_t tls_send(struct la_stream *s, const struct iovec *v, int n, bool 
     st->ahead -= (unsigned)sent;
     while (sent < total) {
         size_t len;
-        const char *p = next_piece(v, n, sent, &len);
+        const char *p = next_piece(v, n, sent, most, &len);
         st->more = more || sent + len < total;
         if (!write_record(st, p, len))
             break;

@@ -91,6 +91,7 @@ struct la_tls_state {
     bool broken;
     bool shed;           /* refused: over the meter */
     unsigned written;    /* plaintext bytes of a record that the kernel has not taken in full */
+    unsigned record;     /* most plaintext of a record; 0: not asked yet */
     unsigned ahead;      /* plaintext bytes that are out and that the caller will give again */
     int verify_error;    /* X509_V_ERR_... of the first certificate that failed */
     unsigned long error; /* OpenSSL's, of the failed handshake */

@@ -263,10 +263,12 @@ void la_exchange_acquire(struct la_exchange *x)
     struct la_conn *c;
     if (!la_pin_take(x, &c))
         c = la_upstreams_acquire(x->branch, &x->waiter, &e);
+    if (e != LA_OK) {
+        la_exchange_fail(x, e); /* x may be gone */
+        return;
+    }
     if (c)
         start_call(x, c);
-    else if (e != LA_OK)
-        la_exchange_fail(x, e);
     if (x->state == LA_X_QUEUED || x->state == LA_X_CALLING)
         watch_later(x);
 }

@@ -113,8 +113,11 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
             la_static_instead(x, h, fd);
         if (la_accel_unbuffered(h))
             x->turn.spool_conf.file_bytes = 0;
-        if (x->accel)
-            return; /* an error is told when the script has ended */
+        if (x->accel) { /* an error is told when the script has ended; the length that it names may be the file's */
+            c->decoder.framing = c->decoder.framing == LA_FRAMING_LENGTH ? LA_FRAMING_CLOSE : c->decoder.framing;
+            c->decoder.left = 0;
+            return;
+        }
     }
     la_response_from_head(x, h);
     la_turn_respond(&x->turn, x->proxy->response);

@@ -109,6 +109,7 @@ static int open_beneath(const char *root, bool follow, const char *path, int fla
     if (dir < 0)
         return -1;
     int fd;
+    path += strspn(path, "/"); /* one that begins with it would be no file of this root's */
     flags |= O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (follow) {
         fd = openat(dir, *path ? path : ".", flags);

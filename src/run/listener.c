@@ -136,18 +136,34 @@ void la_listeners_free(struct process *p)
 
 /* ---- counting clients by address ---- */
 
-static bool count_address(struct process *p, const struct la_addr *peer, int by)
+/* Never below none: those that were there before the first limit were not counted. */
+static void count_down(_Atomic uint32_t *n)
 {
-    uint64_t max = atomic_load_explicit(&p->clients_per_address, memory_order_relaxed);
-    if (max == 0 || peer->len == 0 || la_addr_family(peer) == AF_UNIX || p->addresses == NULL)
+    uint32_t was = atomic_load(n);
+    while (was && !atomic_compare_exchange_weak(n, &was, was - 1))
+        ;
+}
+
+/* Once there has been a limit, all are counted, whether it holds at present or not. */
+static bool count_address(struct process *p, const struct la_addr *peer, bool comes)
+{
+    if (p->addresses == NULL || peer->len == 0 || la_addr_family(peer) == AF_UNIX)
         return true;
-    uint64_t h = la_addr_hash(peer, 1);
+    struct la_addr key = *peer;
+    if (la_addr_family(peer) == AF_INET6)
+        key.u.in6.sin6_scope_id = 0; /* not everybody who ends knows it */
+    uint64_t h = la_addr_hash(&key, 1), max = atomic_load_explicit(&p->clients_per_address, memory_order_relaxed);
     _Atomic uint32_t *a = &p->addresses->row[0][h % ADDRESS_SLOTS];
     _Atomic uint32_t *b = &p->addresses->row[1][(h >> 32) % ADDRESS_SLOTS];
-    if (by > 0 && atomic_load(a) >= max && atomic_load(b) >= max)
+    if (!comes) {
+        count_down(a);
+        count_down(b);
+        return true;
+    }
+    if (max && atomic_load(a) >= max && atomic_load(b) >= max)
         return false;
-    atomic_fetch_add(a, (uint32_t)by);
-    atomic_fetch_add(b, (uint32_t)by);
+    atomic_fetch_add(a, 1);
+    atomic_fetch_add(b, 1);
     return true;
 }
 
@@ -183,7 +199,7 @@ void la_gates_resume(struct worker *w)
 static bool on_client_named(struct la_door *d, const struct la_addr *peer)
 {
     struct gate *g = la_container(d, struct gate, door);
-    bool fine = count_address(g->worker->process, peer, 1);
+    bool fine = count_address(g->worker->process, peer, true);
     if (!fine)
         la_log_limited(LA_LOG_WARN, 10000, "limits.clients_per_address reached: a client was refused");
     return fine;
@@ -194,7 +210,7 @@ static void on_client_end(struct la_door *d, const struct la_addr *peer)
     struct gate *g = la_container(d, struct gate, door);
     struct worker *w = g->worker;
     atomic_fetch_sub(&w->process->clients, 1);
-    count_address(w->process, peer, -1);
+    count_address(w->process, peer, false);
     if (w->paused)
         la_gates_resume(w);
     if (w->draining && !la_timer_is_set(&w->finish_timer))
@@ -225,7 +241,7 @@ static bool accept_one(struct gate *g)
     if (fd < 0)
         return false;
     bool hop = g->door.front.proxy_nets && la_front_is_hop(&g->door.front, &peer); /* counted when it says for whom */
-    if (!hop && !count_address(p, &peer, 1)) {
+    if (!hop && !count_address(p, &peer, true)) {
         la_stat_add(&g->door.front.stats->refused, 1);
         la_log_limited(LA_LOG_WARN, 10000, "limits.clients_per_address reached: a client was refused");
         la_sock_reset(fd);

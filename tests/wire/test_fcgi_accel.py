@@ -26,7 +26,7 @@ def test_a_file_in_place_of_the_body(run):
     with open(os.path.join(folder, "big.bin"), "rb") as f:
         big = f.read()
     for head in "X-Accel-Redirect: /protected/a.pdf\r\n", f"X-Sendfile: {folder}/a.pdf\r\n", "X-Accel-Redirect: /protected//%61.pdf?x\r\n":
-        head += "Content-Type: application/pdf\r\nSet-Cookie: a=1\r\nContent-Length: 8\r\nETag: \"own\"\r\n"
+        head += "Content-Type: application/pdf\r\nSet-Cookie: a=1\r\nContent-Length: 10\r\nETag: \"own\"\r\n"
         r = get(port)
         assert (r.status, r.body, r.get("Content-Length")) == (200, b"0123456789", "10"), r
         assert r.get("Content-Type") == "application/pdf" and r.get("Set-Cookie") == "a=1" and r.get("ETag") != '"own"'

@@ -2,6 +2,7 @@
 goes wrong: garbage, silence, wrong files."""
 import datetime
 import os
+import random
 import re
 import socket
 import ssl
@@ -15,7 +16,7 @@ from harness.certs import Authority, Pair, client_context, openssl
 from harness.peers import clean
 from harness.proxy import KIND, config, free_port, lastack
 from harness.raw import Client, get, request
-from harness.wait import scale, until
+from harness.wait import holds, scale, until
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -58,6 +59,28 @@ def test_curl(run, ca, version):
     line = until(lambda: proxy.access(), 5, "the access line")[0]
     assert line["tls"] == f"TLSv{version}" and line["tls_resumed"] is False
     assert handshakes(proxy) == {"full": 1}
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("most", [512, 4096])
+def test_a_client_that_takes_short_records(run, ca, version, most):
+    """max_fragment_length, RFC 6066 4: no record is longer, and everything arrives, also when it does not fit the socket."""
+    body = bytes(random.Random(1).choices(b"abcdefghijklmnopqrstuvwxyz", k=5_000_000))
+    origin = run.origin(answer=lambda r: (200, body if r.target == "/large" else body[:3000], ""))
+    proxy, port = tls_front(run, ca, [origin])
+    for target, size in (("/", 3000), ("/large", 5_000_000)):
+        with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", ca.certificate, version, "-maxfraglen", str(most),
+                               "-ign_eof", "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+            client.stdin.write(f"GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+            client.stdin.flush()
+            if target == "/large":  # its pipe and its socket fill
+                until(lambda: proxy.metrics().sum("lastack_client_connections") == 1, 5, "the client")
+                holds(lambda: client.poll() is None, 0.3)
+            answer = client.stdout.read()
+        head, _, got = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200") and got == body[:size], (head, len(got))
+    assert curl(ca, port)[0] == 0
 
 
 def test_forwarded_says_https(run, ca):
