@@ -54,7 +54,7 @@ def spread(fpm):
     if fpm.port:
         with open("/proc/net/tcp") as f:
             rows = [line.split() for line in f.readlines()[1:]]
-        return sum(row[1].endswith(f":{fpm.port:04X}") and row[3] in ("01", "08") for row in rows)
+        return len({row[2] for row in rows if row[1].endswith(f":{fpm.port:04X}") and row[3] in ("01", "08")})  # the kernel may tell one twice
     with open("/proc/net/unix") as f:
         return sum(line.rstrip().endswith(fpm.path) for line in f) - 1
 
