@@ -103,6 +103,8 @@ static inline void la_call_begin(struct la_call *c, struct la_conn *conn) { c->p
 static inline void la_call_body_ready(struct la_call *c) { c->protocol->body_ready(c); }
 static inline void la_call_pause(struct la_call *c, bool pause) { c->protocol->pause(c, pause); }
 static inline void la_call_stop(struct la_call *c) { c->protocol->stop(c); }
+/* Something has come or gone: the next may take ms, unless the whole has its time already (la_call_deadline). */
+void la_call_progress(struct la_call *c, uint64_t ms);
 /* Changes how long the response may still take (abort_wait). */
 void la_call_deadline(struct la_call *c, uint64_t ms);
 

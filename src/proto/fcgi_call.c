@@ -31,13 +31,6 @@ static void leave(struct la_call *c)
         c->on->idle(c);
 }
 
-static void set_progress(struct la_call *c, uint64_t ms)
-{
-    c->progress_ns = la_loop_now_ns(c->env->loop);
-    if (!c->bounded || !la_timer_is_set(&c->timer))
-        la_timer_set(&c->timer, ms);
-}
-
 static void stop(struct la_call *c)
 {
     la_timer_stop(&c->timer);
@@ -100,7 +93,7 @@ static void await(struct la_call *c, uint64_t ms)
 {
     uint64_t watch_ms = c->got_bytes ? 0 : la_fcgi_watch_ms(c, ms);
     c->fcgi.watching = watch_ms > 0;
-    set_progress(c, watch_ms ? watch_ms : ms);
+    la_call_progress(c, watch_ms ? watch_ms : ms);
 }
 
 static void request_sent(struct la_call *c)
@@ -200,7 +193,7 @@ static void send_request(struct la_call *c)
         }
         if (sent > 0) {
             account(c, (size_t)sent, payload);
-            set_progress(c, c->send_ms);
+            la_call_progress(c, c->send_ms);
         }
         if (sent < (ssize_t)total) {
             want(c, true);
@@ -325,7 +318,7 @@ static void heard(struct la_call *c)
 {
     la_conn_fed(c->conn, &c->fcgi.starving);
     if (c->fcgi.watching)
-        set_progress(c, c->response_ms);
+        la_call_progress(c, c->response_ms);
     c->fcgi.watching = false;
 }
 
@@ -402,13 +395,13 @@ static void read_response(struct la_call *c)
             return;
         }
         if (c->head_done)
-            set_progress(c, c->response_ms);
+            la_call_progress(c, c->response_ms);
         if (!take_bytes(c, (size_t)n))
             return;
         if (c->head_done)
             c->on->flush(c);
         if (c->conn && c->head_done && !la_timer_is_set(&c->timer))
-            set_progress(c, c->response_ms);
+            la_call_progress(c, c->response_ms);
         if ((size_t)n < most)
             return;
     }
@@ -506,7 +499,7 @@ static void pause_reading(struct la_call *c, bool pause)
     if (c->head_done && pause)
         la_timer_stop(&c->timer);
     else if (c->head_done)
-        set_progress(c, c->response_ms);
+        la_call_progress(c, c->response_ms);
 }
 
 const struct la_call_protocol la_fcgi_call_protocol = {.name = "fastcgi",

@@ -73,7 +73,7 @@ static struct la_buf *encode(struct la_env *env, const struct la_request *r, enu
     return NULL;
 }
 
-static void set_progress(struct la_call *c, uint64_t ms)
+void la_call_progress(struct la_call *c, uint64_t ms)
 {
     c->progress_ns = la_loop_now_ns(c->env->loop);
     if (!c->bounded || !la_timer_is_set(&c->timer))
@@ -126,7 +126,7 @@ static void request_sent(struct la_call *c)
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
     if (!c->head_done)
-        set_progress(c, c->response_ms);
+        la_call_progress(c, c->response_ms);
     c->on->sent(c);
 }
 
@@ -269,7 +269,7 @@ static void send_request(struct la_call *c)
             return;
         }
         if (sent > 0 || !la_timer_is_set(&c->timer))
-            set_progress(c, c->send_ms);
+            la_call_progress(c, c->send_ms);
         if (sent < (ssize_t)total) {
             want(c, true);
             return;
@@ -501,12 +501,12 @@ static void read_response(struct la_call *c)
             return;
         }
         if (c->head_done)
-            set_progress(c, c->response_ms);
+            la_call_progress(c, c->response_ms);
         if (!take_bytes(c, (size_t)n))
             return;
         c->on->flush(c);
         if (c->conn && c->head_done && !c->paused && !la_timer_is_set(&c->timer))
-            set_progress(c, c->response_ms);
+            la_call_progress(c, c->response_ms);
         if ((size_t)n < most)
             return;
     }
@@ -561,7 +561,7 @@ static void begin(struct la_call *c, struct la_conn *conn)
     send_request(c);
     if (c->conn == conn && c->send_failed) { /* told by the socket's own events: FIN or reset are readable */
         la_io_want(&conn->stream.io, LA_READ);
-        set_progress(c, c->send_ms);
+        la_call_progress(c, c->send_ms);
     }
     leave(c);
 }
@@ -584,7 +584,7 @@ static void pause_reading(struct la_call *c, bool pause)
     if (c->head_done && pause)
         la_timer_stop(&c->timer);
     else if (c->head_done)
-        set_progress(c, c->response_ms);
+        la_call_progress(c, c->response_ms);
 }
 
 const struct la_call_protocol la_http1_call_protocol = {.name = "http",

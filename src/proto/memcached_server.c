@@ -119,6 +119,18 @@ static bool strip(const struct la_mcommand *m, struct la_slice *key)
     return true;
 }
 
+/* The same of one in base64, which lies in text afterwards; what is no base64 stays. */
+static void strip_encoded(const struct la_mcommand *m, struct la_slice *key, char text[LA_MEMC_REPLY_MAX])
+{
+    char plain[2 * LA_MEMC_KEY_MAX];
+    size_t n;
+    if (!la_base64_decode(*key, plain, sizeof plain, &n))
+        return;
+    struct la_slice bare = la_slice(plain, n);
+    strip(m, &bare);
+    *key = la_slice(text, la_base64_encode(bare, text, LA_MEMC_REPLY_MAX));
+}
+
 static void big_value(struct la_mpart *p, uint64_t size)
 {
     struct la_mclient *c = p->command->client;
@@ -171,20 +183,16 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
     /* The server's word, not the request's. ME has none for it: there a key without the prefix is encoded. */
     bool encoded = !name && la_memc_flag(line, 'b').p != NULL;
     while (la_memc_next_key(&rest, &word)) {
-        char plain[2 * LA_MEMC_KEY_MAX], text[LA_MEMC_REPLY_MAX];
+        char text[LA_MEMC_REPLY_MAX];
         struct la_slice key = name ? word : la_slice(word.p + 1, word.n - 1);
-        size_t n;
         if (!first)
             store(p, LA_SLICE(" "));
         if (first || !(name ? true : word.p[0] == 'k' && m->wants_key)) {
             store(p, word);
         } else {
             bool bare = !encoded && strip(m, &key);
-            if (!bare && la_base64_decode(key, plain, sizeof plain, &n)) {
-                key = la_slice(plain, n);
-                strip(m, &key);
-                key = la_slice(text, la_base64_encode(key, text, sizeof text));
-            }
+            if (!bare)
+                strip_encoded(m, &key, text);
             if (!name)
                 store(p, LA_SLICE("k"));
             store(p, key);
@@ -197,19 +205,16 @@ static void store_meta(struct la_mpart *p, struct la_slice line)
 
 const char *la_mcommand_meta_miss(struct la_mcommand *m, struct la_slice line)
 {
-    char plain[2 * LA_MEMC_KEY_MAX], encoded[LA_MEMC_REPLY_MAX];
+    char encoded[LA_MEMC_REPLY_MAX];
     struct la_slice rest = la_slice(line.p, line.n - 2), word, key;
     la_memc_next_key(&rest, &word);
     la_memc_next_key(&rest, &key);
     bool binary = la_memc_flag(rest, 'b').p != NULL;
-    size_t n, at = (size_t)snprintf(m->text, sizeof m->text, "EN");
-    if (!binary) {
+    size_t at = (size_t)snprintf(m->text, sizeof m->text, "EN");
+    if (binary)
+        strip_encoded(m, &key, encoded);
+    else
         strip(m, &key);
-    } else if (la_base64_decode(key, plain, sizeof plain, &n)) {
-        key = la_slice(plain, n);
-        strip(m, &key);
-        key = la_slice(encoded, la_base64_encode(key, encoded, sizeof encoded));
-    }
     while (la_memc_next_key(&rest, &word))
         if (word.p[0] == 'O')
             at += (size_t)snprintf(m->text + at, sizeof m->text - at, " %.*s", LA_SLICE_ARGS(word));

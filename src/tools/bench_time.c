@@ -46,7 +46,6 @@ double bench_student(double probability, unsigned freedom)
     return high;
 }
 
-
 static bool timed(const struct bench_run *r)
 {
     return (r->stage == BENCH_SWEEP || r->stage == BENCH_DRIFT) && !r->cut && r->throughput > 0;

@@ -103,8 +103,8 @@ struct la_load_counts {
 };
 /* done: a whole response was read, whatever its status. Errors: every count from refused to mixed, except
  * those of clients that meant to leave (left). shed: the open loop's own queue was full. unstarted: still in that
- * queue when the time was over; the open loop's latencies hold these and the unfinished, as long as they had waited. timely: good answers (below 400, not mixed) before the time was over; these by
- * window_ns are the throughput. */
+ * queue when the time was over; the open loop's latencies hold these and the unfinished, as long as they had waited.
+ * timely: good answers (below 400, not mixed) before the time was over; these by window_ns are the throughput. */
 
 struct la_load_result {
     struct la_load_counts n;

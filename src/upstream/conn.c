@@ -281,10 +281,9 @@ static void shake_hands(struct la_conn *c)
 static bool introduce(struct la_conn *c)
 {
     struct la_outlet *o = c->outlet;
-    struct la_queue *q = la_outlet_queue(o);
     struct la_slice preface = la_slice(o->pool.server->preface, o->pool.server->preface_n);
     if (!c->on_check) {
-        struct la_waiter *w = c->reserved ? c->reserved : o->retired ? NULL : la_queue_oldest(q, o->index);
+        struct la_waiter *w = la_dial_waiter(o, c->reserved);
         if (w == NULL) { /* it went elsewhere meanwhile */
             dial_over(c);
             la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
@@ -292,7 +291,7 @@ static bool introduce(struct la_conn *c)
         }
         if (c->reserved == NULL) {
             la_conn_uncover(c);
-            la_queue_remove(q, w);
+            la_queue_remove(w->queue, w);
             atomic_fetch_sub(&o->branch->shared->waiting, 1);
             c->reserved = w;
             w->dial = c;

@@ -47,6 +47,9 @@ void la_conn_shut(struct la_conn *c, enum la_close_cause cause);
 void la_conn_end(struct la_conn *c, enum la_close_cause cause, bool reset);
 /* The same, and its place is offered: at once, or, after a reset, when the backend can have seen that. */
 void la_conn_end_and_offer(struct la_conn *c, enum la_close_cause cause, bool reset);
+/* A dial counts in its outlet's queue, for whoever is in line there; or no more. */
+void la_conn_cover(struct la_conn *c);
+void la_conn_uncover(struct la_conn *c);
 /* Hands an idle or parked connection to another worker. */
 void la_conn_hand_over(struct la_conn *c, unsigned worker);
 void la_outlet_arm_clock(struct la_outlet *o);
@@ -67,9 +70,8 @@ void la_dispatch_place(struct la_outlet *o);             /* a place that is ours
 /* waiting.c */
 /* For a request that was in the line already; its callbacks tell. */
 void la_dispatch_again(struct la_branch *b, struct la_waiter *w);
-/* A dial counts in its outlet's queue, for whoever is in line there; or no more. */
-void la_conn_cover(struct la_conn *c);
-void la_conn_uncover(struct la_conn *c);
+/* For whom a dial is: the one it is reserved for, else the oldest in line; nobody when the server was taken away. */
+struct la_waiter *la_dial_waiter(struct la_outlet *o, struct la_waiter *reserved);
 void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e);
 void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for those who wait */
 void la_dispatch_on_tick(struct la_timer *t);

@@ -196,10 +196,8 @@ static struct la_branch *branch_for(struct la_upstreams *u, const struct la_upst
 static void branch_apply(struct la_branch *b, const struct la_upstream_plan *plan)
 {
     collect(&b->queue, &b->moved);
-    for (unsigned i = 0; i < b->outlets; i++) {
+    for (unsigned i = 0; i < b->outlets; i++)
         collect(&b->outlet[i]->queue, &b->moved);
-        count_dials(b->outlet[i], false);
-    }
 
     struct la_outlet **before = b->outlet;
     unsigned before_n = b->outlets;

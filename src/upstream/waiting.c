@@ -180,11 +180,17 @@ void la_dispatch_on_tick(struct la_timer *t)
     la_dispatch_queue(la_container(t, struct la_queue, tick), true);
 }
 
+struct la_waiter *la_dial_waiter(struct la_outlet *o, struct la_waiter *reserved)
+{
+    if (reserved || o->retired)
+        return reserved;
+    return la_queue_oldest(la_outlet_queue(o), o->index);
+}
+
 void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e)
 {
     struct la_branch *b = o->branch;
-    struct la_queue *q = la_outlet_queue(o);
-    struct la_waiter *w = reserved ? reserved : o->retired ? NULL : la_queue_oldest(q, o->index);
+    struct la_waiter *w = la_dial_waiter(o, reserved);
     if (w == NULL)
         return;
     if (o->index < 64 && !o->retired)
