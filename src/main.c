@@ -1,6 +1,7 @@
-/* main.c: picks the subcommand. */
+/* main.c: picks the subcommand, and fails for it when what it printed went nowhere. */
 #include "tools/tools.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,20 +24,25 @@ static void help(FILE *out)
     fputs("usage: lastack COMMAND [OPTIONS]\n\n", out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
-    fputs("\n`lastack COMMAND --help` says more.\n", out);
+    fputs("\n`lastack COMMAND --help` says more, `lastack --version` which one this is.\n", out);
 }
 
-int main(int argc, char **argv)
+static bool is_one_of(const char *word, const char *const words[3])
+{
+    return strcmp(word, words[0]) == 0 || strcmp(word, words[1]) == 0 || strcmp(word, words[2]) == 0;
+}
+
+static int command(int argc, char **argv)
 {
     if (argc < 2) {
         help(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_one_of(argv[1], (const char *const[]){"--version", "-v", "version"})) {
         puts("lastack " LASTACK_VERSION);
         return 0;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (is_one_of(argv[1], (const char *const[]){"--help", "-h", "help"})) {
         help(stdout);
         return 0;
     }
@@ -46,4 +52,13 @@ int main(int argc, char **argv)
     fprintf(stderr, "lastack: no command `%s`\n\n", argv[1]);
     help(stderr);
     return 2;
+}
+
+int main(int argc, char **argv)
+{
+    int code = command(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fputs("lastack: standard output cannot be written\n", stderr);
+    return code ? code : 1;
 }

@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 case "${1:-}" in
-"") FUZZ_SECONDS=5; packages=tests ;;
+"") FUZZ_SECONDS=4; packages=tests ;;
 --full) FUZZ_SECONDS=60; packages=full; LASTACK_FULL=1; export LASTACK_FULL ;;
 *) echo "usage: sh tests/run.sh [--full]" >&2; exit 2 ;;
 esac
@@ -28,8 +28,9 @@ step() { # NAME COMMAND...
     fi
 }
 
-build() { # PRESET
-    cmake --preset "$1" >/dev/null && cmake --build --preset "$1" 2>&1 | tail -n 30 && cmake --build --preset "$1" >/dev/null
+build() { # PRESET [TARGET]
+    cmake --preset "$1" >/dev/null && cmake --build --preset "$1" --target "${2:-all}" 2>&1 | tail -n 30 &&
+        cmake --build --preset "$1" --target "${2:-all}" >/dev/null
 }
 
 unit() { # PRESET
@@ -42,7 +43,7 @@ wire() { # PRESET PYTEST-ARGUMENTS...
 }
 
 fuzz() {
-    build fuzz || return 1
+    build fuzz fuzzers || return 1
     found=0
     for program in build/fuzz/fuzz_*; do
         target=${program##*/fuzz_}

@@ -29,6 +29,9 @@ const char *la_addr_text(const struct la_addr *a, char *buf);
 /* The same without port: "10.0.0.1", "::1", "unix:" for a Unix socket. For X-Forwarded-For. */
 const char *la_addr_host_text(const struct la_addr *a, char *buf);
 bool la_addr_eq(const struct la_addr *a, const struct la_addr *b); /* family, address and port */
+bool la_addr_is_any(const struct la_addr *a); /* 0.0.0.0 or [::], with any port */
+/* Does listening on one take the other, too? The same, or one is the wildcard of the other's family and port ([::] is IPv6 alone). */
+bool la_addr_overlap(const struct la_addr *a, const struct la_addr *b);
 uint64_t la_addr_hash(const struct la_addr *a, uint64_t seed);     /* address without port */
 uint16_t la_addr_port(const struct la_addr *a);                    /* host order; 0 for Unix */
 void la_addr_set_port(struct la_addr *a, uint16_t port);

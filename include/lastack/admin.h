@@ -42,10 +42,10 @@ void la_metrics_write(struct la_text *out, const struct la_admin_state *s, const
 void la_status_write(struct la_text *out, const struct la_admin_state *s, const struct la_sampler *sampler);
 extern const char la_dashboard_html[]; /* one self-contained page that polls /api/v1/status */
 
-/* The admin listener. NULL: *err says why (static or strerror text). */
+/* The admin listener. NULL: *err is why (errno). */
 struct la_admin;
 struct la_admin *la_admin_new(struct la_loop *l, const struct la_addr *address, struct la_admin_state *state,
-                              struct la_sampler *sampler, const char **err);
+                              struct la_sampler *sampler, int *err);
 void la_admin_free(struct la_admin **a);
 
 #endif

@@ -22,6 +22,8 @@ _Noreturn void la_assert_failed(const char *what, const char *file, int line);
 
 static inline uint64_t la_min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline uint64_t la_max64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+/* Time since then; 0 when then is later, as another thread's present time may be. */
+static inline uint64_t la_since(uint64_t now, uint64_t then) { return now > then ? now - then : 0; }
 
 /* Bytes that someone else owns. Never NUL-terminated by promise. */
 struct la_slice {

@@ -86,6 +86,7 @@ struct la_call {
 struct la_call_protocol {
     const char *name;
     bool needs_length; /* a body of unknown length is buffered completely first; body_length is set before begin */
+    bool tells_expect; /* Expect: 100-continue reaches the server, which answers it; else that is ours */
     bool works_on;     /* a server that is left alone works on: its response is waited for as long as for any */
     /* Writes the request for this protocol. NULL: no memory, or it does not fit (*e). */
     struct la_buf *(*encode)(struct la_env *env, const struct la_request *r, enum la_err *e);
@@ -105,6 +106,8 @@ static inline void la_call_pause(struct la_call *c, bool pause) { c->protocol->p
 static inline void la_call_stop(struct la_call *c) { c->protocol->stop(c); }
 /* Something has come or gone: the next may take ms, unless the whole has its time already (la_call_deadline). */
 void la_call_progress(struct la_call *c, uint64_t ms);
+void la_call_await_response(struct la_call *c); /* what comes next has its time; of a head that is there, only while it is read */
+void la_call_await_client(struct la_call *c);   /* it is for the client to go on, with its body or its reading, in its time */
 /* Changes how long the response may still take (abort_wait). */
 void la_call_deadline(struct la_call *c, uint64_t ms);
 

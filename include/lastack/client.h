@@ -147,6 +147,8 @@ struct la_client {
 void la_client_new(struct la_front *f, int fd, const struct la_addr *peer);
 /* Is this a peer that speaks for others, by PROXY headers? Its own address says nothing about its clients. */
 bool la_front_is_hop(const struct la_front *f, const struct la_addr *peer);
+/* A client is no more, or has never been. unnamed: its peer has not said for whom it speaks. */
+void la_front_uncount(struct la_front *f, const struct la_addr *peer, bool unnamed);
 void la_client_peer(const struct la_client *c, struct la_addr *out);
 /* Stops reading new requests; closes idle clients now, others after their response. */
 void la_front_drain(struct la_front *f);
@@ -188,8 +190,6 @@ void la_turn_init(struct la_turn *t, struct la_client *c, const struct la_http_h
 /* Does this piece of body lie in the client's own buffer, where it holds until the turn is over? */
 bool la_turn_holds(const struct la_turn *t, struct la_slice piece);
 void la_turn_continue(struct la_turn *t); /* 100 Continue, if the client waits for it */
-/* The request's trailer fields as lines, once its body is complete; into buf. */
-struct la_slice la_turn_trailers(const struct la_turn *t, char *buf, size_t cap);
 void la_turn_pause_body(struct la_turn *t, bool pause);
 /* An interim response (1xx other than 101). */
 void la_turn_interim(struct la_turn *t, const struct la_response *r);

@@ -137,6 +137,9 @@ struct la_conf_fastcgi {
     char *status_path; /* NULL: the status page is not asked */
 };
 
+#define LA_UNKNOWN_REUSE_MS 60000 /* pool.idle_reuse: auto while nothing is known of a server, for what may be sent again */
+#define LA_CONF_SETS_MOST 40 /* fields of request_headers.set: a request has room for these beside those that the proxy adds */
+
 struct la_conf_upstream {
     char *name;
     enum la_protocol protocol;
@@ -199,7 +202,7 @@ struct la_conf_upstream {
         uint64_t warm_exptime_ms;
         uint64_t value_max;
     } memcached;
-    struct la_conf_header *set;
+    struct la_conf_header *set; /* at most LA_CONF_SETS_MOST */
     size_t sets;
     char **remove;
     size_t removes;
@@ -210,6 +213,11 @@ struct la_conf_upstream {
 static inline unsigned la_conf_pool_most(const struct la_conf_upstream *u)
 {
     return u->pool.ranges == 2 ? u->pool.range[1] : u->pool.max;
+}
+/* The key that says so. */
+static inline const char *la_conf_pool_key(const struct la_conf_upstream *u)
+{
+    return u->pool.ranges == 2 ? "pool.auto" : "pool.max";
 }
 
 struct la_conf_route {
@@ -273,6 +281,7 @@ struct la_conf_finding {
 struct la_conf_findings {
     struct la_conf_finding *item;
     size_t n, errors;
+    bool host_unseen; /* values are wrong, so la_conf_check_host and what follows it have not run yet */
 };
 void la_conf_findings_fini(struct la_conf_findings *f);
 void la_conf_finding_add(struct la_conf_findings *f, bool warning, const struct la_conf_pos *pos, const char *fmt, ...)
@@ -298,8 +307,12 @@ void la_conf_print_schema(void);
 void la_conf_print_reference(void);
 
 const char *la_protocol_name(enum la_protocol p);
+/* Binds a TCP socket to this address and closes it again: 0, or errno. EADDRNOTAVAIL: it is not an address of this host. */
+int la_conf_try_bind(const struct la_addr *address);
 /* How many workers this configuration asks for: its number, or what this process may use (affinity and the cgroup's quota). */
 unsigned la_conf_workers(const struct la_conf *c);
+unsigned long la_conf_quota_percent(void); /* of one CPU, that cgroups' quotas allow; 0: no quota */
+uint64_t la_conf_quota_memory(void); /* bytes that cgroups allow; 0: no bound */
 unsigned la_conf_quota_cpus(void); /* CPUs that a cgroup's quota allows, rounded up; 0: no quota */
 
 #endif

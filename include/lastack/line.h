@@ -48,13 +48,14 @@ struct la_ask {
     struct la_list node, age;
     struct la_lane *lane;
     uint64_t sent;
-    bool picked, answered;
+    bool picked, answered, graced;
     uint8_t again; /* times that it was sent anew */
 };
 
 #define LA_LINE_KEEP  8192u /* the most of a reply that may wait to be understood */
 #define LA_LINES_MOST 16u   /* of one worker to one server */
 #define LA_BULK_BYTES 65536u
+#define LA_TURN_BYTES 131072u /* so much is read or written for one connection in a turn of the loop; then others get theirs */
 
 /* A worker's lines to one server; embedded in its outlet. */
 struct la_lines {
@@ -72,6 +73,8 @@ void la_line_ask(struct la_line *l, struct la_list *lanes, struct la_ask *a); /*
 void la_lanes_forget(struct la_list *lanes);
 /* More of an ask's body can be pulled. */
 void la_ask_resume(struct la_ask *a);
+/* What follows its head will not come: unless all of it is sent, it is over with e, and the line is lost where it was begun. */
+void la_ask_fail(struct la_ask *a, enum la_err e);
 /* For upstreams.c. A worker's lanes. */
 struct la_slab;
 void la_lanes_init(struct la_slab *s);

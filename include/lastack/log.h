@@ -13,6 +13,7 @@ void la_log_setup(enum la_log_level least, bool json);
 /* Appends to path from now on (NULL: standard error). False: errno says why, and the old one stays. */
 bool la_log_open(const char *path);
 bool la_log_reopen(void);
+int la_log_fd(void); /* where lines go now; stays the log's */
 bool la_log_wants(enum la_log_level level);
 void la_log_write(enum la_log_level level, const char *fmt, ...) LA_PRINTF(2, 3);
 

@@ -36,7 +36,7 @@ bool la_route_find(const struct la_snapshot *s, const struct la_conf_listen *l, 
 
 struct la_view {
     struct la_snapshot *snapshot;
-    unsigned users;
+    unsigned users; /* exchanges and doors */
     struct la_proxy *proxy;
     struct la_list node;
 };
@@ -45,7 +45,8 @@ struct la_view {
 struct la_door {
     struct la_front front; /* first */
     struct la_proxy *proxy;
-    const struct la_conf_listen *conf; /* in the present snapshot; NULL: listener is gone */
+    const struct la_conf_listen *conf;
+    struct la_view *view; /* conf is in its snapshot: the present one, or the last that had this listener */
     struct la_list node;
     unsigned users; /* exchanges that name it */
     bool (*on_client_named)(struct la_door *d, const struct la_addr *peer);
@@ -98,7 +99,7 @@ void la_proxy_drain(struct la_proxy *p);
 void la_proxy_close(struct la_proxy *p);
 
 void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats *stats);
-/* l NULL: the listener is gone; what still comes is served as before. tls NULL: plain. */
+/* l is in the present view; tls NULL: plain. A door that is not configured any more serves as before. */
 void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct la_tls *tls);
 void la_door_fini(struct la_door *d);
 

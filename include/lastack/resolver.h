@@ -15,6 +15,8 @@ struct la_resolver_conf {
 };
 struct la_resolver *la_resolver_new(struct la_loop *l, const struct la_resolver_conf *c); /* NULL: logged */
 void la_resolver_free(struct la_resolver *r);
+/* Made of the same settings, and of the same resolv.conf if that counts. */
+bool la_resolver_is(const struct la_resolver *r, const struct la_resolver_conf *c);
 
 /* Watches a name until the watch is dropped. on_change: the sorted set of addresses (port set) differs from the last
  * one reported; also called once with n = 0 and a text in err when the first lookup fails. */

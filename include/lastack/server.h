@@ -24,42 +24,42 @@ enum la_conn_state {
 };
 const char *la_conn_state_name(enum la_conn_state s);
 
-/* Who closed a connection, and why. */
-#define LA_CLOSE_CAUSES(X)                                                                             \
-    X(KEEPALIVE_TIMEOUT, "backend", "keepalive_timeout") /* FIN while idle or parked */                \
-    X(GOODBYE, "backend", "goodbye")                     /* FIN after a response that we marked */     \
-    X(ANNOUNCED, "backend", "connection_close")          /* FIN after a response that it marked */     \
-    X(CLOSE_DELIMITED, "backend", "close_delimited")     /* FIN ended the response */                  \
-    X(RACE, "backend", "race")                           /* FIN or RST instead of a response */        \
-    X(INCOMPLETE, "backend", "incomplete_response")      /* FIN or RST within a response */            \
-    X(BACKEND_RESET, "backend", "reset")                 /* RST while idle, parked or leaving */       \
-    X(BACKEND_TUNNEL, "backend", "tunnel_end")                                                         \
-    X(CONNECT_FAILED, "backend", "connect_failed")                                                     \
-    X(IDLE_CLOSE, "proxy", "idle_close")                                                               \
-    X(DRAIN, "proxy", "drain")                                                                         \
-    X(ABORTED, "proxy", "aborted_exchange")                                                            \
-    X(PROTOCOL_ERROR, "proxy", "protocol_error")                                                       \
-    X(UNEXPECTED_BYTES, "proxy", "unexpected_bytes")     /* bytes while idle or after a response */    \
-    X(TIMEOUT, "proxy", "timeout")                       /* send or response timeout */                \
-    X(FORCED, "proxy", "forced")                         /* goodbye_timeout over: RST */               \
-    X(PARKED_FOR_CAP, "proxy", "parked_for_cap")                                                       \
-    X(LEAVING_FOR_CAP, "proxy", "leaving_for_cap")                                                     \
-    X(UNSENT_REQUEST, "proxy", "unsent_request")         /* early response: request body not sent */   \
-    X(PROXY_TUNNEL, "proxy", "tunnel_end")                                                             \
-    X(PROXY_PINNED, "proxy", "pinned_end")               /* the client it was bound to has left */     \
-    X(TLS_FAILED, "proxy", "tls_failed")                 /* handshake or certificate */                 \
-    X(CONNECT_TIMEOUT, "proxy", "connect_timeout")                                                     \
-    X(HEALTH_CHECK, "proxy", "health_check")                                                           \
-    X(WORKER_BUSY, "proxy", "worker_busy")               /* it does not read: still at the request before */ \
-    X(WORKER_WANTED, "proxy", "worker_wanted")           /* idle, while nobody accepts another one: see starving.c */
+/* Who closed a connection, why, and what that means. */
+#define LA_CLOSE_CAUSES(X)                                                                                                                \
+    X(KEEPALIVE_TIMEOUT, "backend", "keepalive_timeout", "it hung up while the connection was idle or parked")                            \
+    X(GOODBYE, "backend", "goodbye", "it hung up after a response to a request that asked it to")                                         \
+    X(ANNOUNCED, "backend", "connection_close", "it hung up after a response that announced it")                                          \
+    X(CLOSE_DELIMITED, "backend", "close_delimited", "its response ended with the connection")                                            \
+    X(RACE, "backend", "race", "it hung up or reset before the first byte of a response")                                                 \
+    X(INCOMPLETE, "backend", "incomplete_response", "it hung up or reset within a response")                                              \
+    X(BACKEND_RESET, "backend", "reset", "it reset while the connection was idle, parked or leaving")                                     \
+    X(BACKEND_TUNNEL, "backend", "tunnel_end", "it ended a tunnel (after an Upgrade)")                                                    \
+    X(CONNECT_FAILED, "backend", "connect_failed", "it could not be connected to")                                                        \
+    X(IDLE_CLOSE, "proxy", "idle_close", "idle for longer than pool.idle_close")                                                          \
+    X(DRAIN, "proxy", "drain", "the proxy ends")                                                                                          \
+    X(ABORTED, "proxy", "aborted_exchange", "its client left, or its exchange failed here; what is left of the response is not read off") \
+    X(PROTOCOL_ERROR, "proxy", "protocol_error", "the response was malformed or over a bound")                                            \
+    X(UNEXPECTED_BYTES, "proxy", "unexpected_bytes", "bytes came while it was idle or behind a response")                                 \
+    X(TIMEOUT, "proxy", "timeout", "timeouts.send or timeouts.response")                                                                  \
+    X(FORCED, "proxy", "forced", "the server did not hang up within pool.goodbye_timeout of a goodbye")                                   \
+    X(PARKED_FOR_CAP, "proxy", "parked_for_cap", "parked, and its place was needed, or a reload replaced its server")                     \
+    X(LEAVING_FOR_CAP, "proxy", "leaving_for_cap", "leaving, and its place was needed")                                                   \
+    X(UNSENT_REQUEST, "proxy", "unsent_request", "the rest of the request was not sent: the response came early, or the disk failed")     \
+    X(PROXY_TUNNEL, "proxy", "tunnel_end", "the client ended a tunnel, or timeouts.tunnel")                                               \
+    X(PROXY_PINNED, "proxy", "pinned_end", "the client that it was bound to (NTLM, Negotiate) has left")                                  \
+    X(TLS_FAILED, "proxy", "tls_failed", "the TLS handshake failed or took too long, or a certificate was refused")                       \
+    X(CONNECT_TIMEOUT, "proxy", "connect_timeout", "timeouts.connect")                                                                    \
+    X(HEALTH_CHECK, "proxy", "health_check", "an active check was over, or failed")                                                       \
+    X(WORKER_BUSY, "proxy", "worker_busy", "FastCGI: its worker did not read, it was still at the request before")                        \
+    X(WORKER_WANTED, "proxy", "worker_wanted", "FastCGI: idle, while a request waited for a worker to accept it")
 enum la_close_cause {
-#define X(id, by, reason) LA_CLOSE_##id,
+#define X(id, by, reason, text) LA_CLOSE_##id,
     LA_CLOSE_CAUSES(X)
 #undef X
     LA_CLOSE_CAUSE_COUNT
 };
 struct la_close_info {
-    const char *by, *reason;
+    const char *by, *reason, *text;
 };
 const struct la_close_info *la_close_info(enum la_close_cause c);
 
@@ -82,6 +82,8 @@ void la_clock_fin(struct la_reuse_clock *c, uint64_t age_ms, uint64_t now_ns);
 /* A connection was seen open at this idle age: what was learned may be refuted, and younger ones are safe. */
 void la_clock_alive(struct la_reuse_clock *c, uint64_t age_ms);
 void la_clock_announced(struct la_reuse_clock *c, uint32_t timeout_ms);
+/* The proxy ends a connection that has been idle for so long: what was announced does not hold, unless it is said again. */
+void la_clock_outlived(struct la_reuse_clock *c, uint64_t age_ms);
 void la_clock_first_byte(struct la_reuse_clock *c, uint64_t us);
 /* The timeout that is known, announced or learned; 0: none. */
 uint64_t la_clock_known_ms(const struct la_reuse_clock *c, uint64_t now_ns);
@@ -167,6 +169,14 @@ struct la_cell {
 };
 struct la_cell *la_cells_new(unsigned workers);
 
+/* Places taken, all workers. Two servers have one of these when a reload put the second in the first's place: the address is
+ * the same, and connections of the first are left. */
+struct la_budget {
+    _Alignas(64) _Atomic int used;
+    _Atomic int marked; /* of these: will go or are going (goodbye said) */
+    _Atomic unsigned refs;
+};
+
 struct la_server {
     _Atomic unsigned refs;
     char *upstream, *label; /* names for metrics */
@@ -175,9 +185,11 @@ struct la_server {
     struct la_cell *cell;        /* [workers] */
     struct la_pool_stats *stats; /* [workers] */
 
-    _Alignas(64) _Atomic int used; /* places taken, all workers */
-    _Atomic int max;
-    _Atomic int marked;  /* of these: will go or are going (goodbye said) */
+    struct la_budget *budget;    /* referenced */
+    _Atomic bool replaced;       /* no configuration names it, and another one has its budget: its connections make room */
+    bool named, present;         /* main thread: the configuration that is planned has it; the one before had it */
+
+    _Alignas(64) _Atomic int max;
     _Atomic int dialing;
     _Atomic int tunnels, tunnels_max;
     _Atomic int busy; /* requests under way, for least_connections */
@@ -195,6 +207,7 @@ struct la_server {
     struct la_tls_slot *tls_slot;
     char *tls_name; /* what its certificate must be for; NULL: nobody asks */
     enum la_send_proxy send_proxy;
+    enum la_protocol protocol;
     char preface[28]; /* the PROXY header of our own health checks */
     uint8_t preface_n;
     struct la_log_gate *port_gate; /* one per pair */
@@ -206,13 +219,16 @@ struct la_server *la_server_new(const char *upstream, const char *label, const s
 struct la_server *la_server_ref(struct la_server *s);
 void la_server_unref(struct la_server **s);
 
+/* s takes the place of another one at the same address: from now on both have one budget. Before s has a connection. */
+void la_server_take_over(struct la_server *s, struct la_server *before);
+
 /* The budget. take: false when the cap is reached. surplus: more places are taken than max allows and not yet marked. */
 bool la_place_take(struct la_server *s);
 void la_place_put(struct la_server *s);
 static inline bool la_server_surplus(struct la_server *s)
 {
-    return atomic_load_explicit(&s->used, memory_order_relaxed) -
-               atomic_load_explicit(&s->marked, memory_order_relaxed) >
+    return atomic_load_explicit(&s->budget->used, memory_order_relaxed) -
+               atomic_load_explicit(&s->budget->marked, memory_order_relaxed) >
            atomic_load_explicit(&s->max, memory_order_relaxed);
 }
 
@@ -220,11 +236,12 @@ struct la_upstream {
     _Atomic unsigned refs;
     char *name;
     unsigned workers;
+    enum la_protocol protocol;
     struct la_cell *cell; /* [workers]; used unless requests are bound to servers (hash) */
     struct la_upstream_stats *stats; /* [workers] */
     _Atomic int waiting; /* all workers */
 };
-struct la_upstream *la_upstream_new(const char *name, unsigned workers);
+struct la_upstream *la_upstream_new(const char *name, enum la_protocol protocol, unsigned workers);
 struct la_upstream *la_upstream_ref(struct la_upstream *u);
 void la_upstream_unref(struct la_upstream **u);
 

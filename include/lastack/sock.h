@@ -12,10 +12,16 @@ struct la_listen_options {
     int backlog;
     unsigned defer_accept_s; /* TCP_DEFER_ACCEPT; 0 = off */
     unsigned unix_mode;     /* permission bits of a Unix socket's path */
+    unsigned owner;         /* TCP: whose socket it is to be (SO_REUSEPORT is for one user's); 0: as it comes */
     unsigned user_timeout_ms; /* see la_sock_user_timeout; accepted sockets inherit it, and TCP_NODELAY */
 };
 /* A Unix path that is a socket nobody listens on any more is replaced. */
 int la_sock_listen(const struct la_addr *a, const struct la_listen_options *o);
+/* Removes a Unix path that is a socket nobody listens on any more. */
+void la_sock_unlink_stale(const struct la_addr *a);
+/* What of the options may change while it listens: backlog, permissions, timeout. Fails when permissions cannot be changed. */
+int la_sock_relisten(int fd, const struct la_addr *a, const struct la_listen_options *o);
+int la_sock_dup(int fd); /* another descriptor of the same socket */
 /* Takes one connection; -EAGAIN when there is none. peer may be NULL. */
 int la_sock_accept(int fd, struct la_addr *peer);
 
@@ -31,6 +37,8 @@ int la_sock_error(int fd); /* SO_ERROR as -errno; 0: fine */
 
 /* 0: quiet; 1: bytes wait; -1: FIN or error. Takes nothing. */
 int la_sock_peek(int fd);
+/* Has the peer said FIN, perhaps behind bytes that nobody has read yet, or broken it? half: a FIN is no leaving. */
+bool la_sock_left(int fd, bool half);
 /* Bytes sent that the peer's kernel has not confirmed. */
 size_t la_sock_unheard(int fd);
 /* Up to n bytes that wait, left where they are; 0 at FIN, -1 when there are none, -2 when it failed (as la_stream_recv). */

@@ -4,7 +4,7 @@
  * cursor, la_spool_rewind goes back to the start), and a response ahead of its client (keep = false: what was consumed
  * is given back at once, and when the reader has caught up with the file, memory is used again).
  *
- * Memory: at most mem_bytes; once a file is in use plus up to three blocks of 64 KiB (one being filled, one on its way to the file,
+ * Memory: at most mem_bytes, or mem_most; once a file is in use plus up to three blocks of 64 KiB (one being filled, one on its way to the file,
  * one read back). All of it is charged to the process-wide gauge (limits.memory), file bytes to the other (limits.disk). Without keep,
  * what was read from the file is given back to the disk (a hole), and the file goes as soon as the reader has caught up.
  *
@@ -38,6 +38,7 @@ struct la_spool_conf {
     struct la_bounds *bounds;
     const char *dir;     /* for the file, O_TMPFILE; must outlive the spool */
     uint64_t mem_bytes;  /* before the file is used */
+    uint64_t mem_most;   /* the same while less than a quarter of limits.memory is in use; 0: mem_bytes */
     uint64_t file_bytes; /* 0: never a file; UINT64_MAX: only limits.disk bounds it */
     bool keep;
 };

@@ -22,10 +22,12 @@ struct la_outlet {
     const struct la_conf_server *conf; /* weight, backup, drain */
     unsigned index;                    /* in branch->outlet: the bit in la_waiter.tried */
     struct la_timer clock;             /* parks and closes what idles too long */
+    bool clock_parked;                 /* it was set when none but parked ones were there */
     struct la_queue queue;             /* when requests are bound to servers (hash) */
     long turn;                         /* smooth weighted round robin */
     struct la_lines lines;             /* pipelined protocols */
     bool retired;                      /* no longer configured: ends with its last connection */
+    unsigned users;                    /* who will ask of it, and have not yet */
     struct la_list node;               /* retired ones */
 };
 
@@ -130,6 +132,8 @@ void la_upstreams_resume(struct la_upstreams *u);
 struct la_branch *la_upstreams_branch(struct la_upstreams *u, const struct la_upstream *shared);
 void la_branch_hold(struct la_branch *b);
 void la_branch_drop(struct la_branch *b);
+void la_outlet_hold(struct la_outlet *o); /* it outlives its configuration until dropped */
+void la_outlet_drop(struct la_outlet *o);
 /* From now on every exchange is its connection's last. */
 void la_upstreams_drain(struct la_upstreams *u);
 /* Closes what is left: quiet ones with `drain`, everything else reset. Exchanges must be over. */

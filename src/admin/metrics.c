@@ -8,7 +8,8 @@
  * configuration: a server that is taken out takes its counts along, which a reader sees as a reset.
  *
  * Two upstreams may have the same server address: lastack_ports has one line per (source, destination) then, because
- * these are the same ports. Nothing can fail but memory. Main thread. */
+ * these are the same ports; lastack_ports_exhausted_total, a count, is each server's own. Nothing can fail but memory. Main
+ * thread. */
 #include "lastack/memcached.h"
 #include "sums.h"
 
@@ -373,7 +374,7 @@ static void closed(struct page *p, const struct la_conf_upstream *conf, const st
 static void places(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
 {
     (void)conf;
-    gauge(p, LABELS(SERVER_LABELS(s)), la_gauge_get(&s->used));
+    gauge(p, LABELS(SERVER_LABELS(s)), la_gauge_get(&s->budget->used));
 }
 
 static void pool_max(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
@@ -565,7 +566,6 @@ static void openings(struct page *p)
 struct port_line {
     char source[LA_SOURCE_TEXT], destination[LA_ADDR_TEXT];
     int64_t free, open, time_wait, foreign;
-    uint64_t exhausted;
 };
 
 static void port_look(struct port_line *l, const struct la_ledger *ledger, size_t pair)
@@ -577,7 +577,6 @@ static void port_look(struct port_line *l, const struct la_ledger *ledger, size_
     l->open = la_gauge_get(&p->open);
     l->time_wait = la_gauge_get(&p->time_wait);
     l->foreign = la_gauge_get(&p->foreign);
-    l->exhausted = la_stat_get(&p->exhausted_total);
 }
 
 static int by_pair(const void *a, const void *b)
@@ -595,7 +594,6 @@ static void port_merge(struct port_line *into, const struct port_line *l)
     into->foreign = held > into->open ? held - into->open : 0;
     into->time_wait = into->time_wait > l->time_wait ? into->time_wait : l->time_wait;
     into->free = into->free < l->free ? into->free : l->free;
-    into->exhausted += l->exhausted;
 }
 
 /* All pairs, sorted and merged; free with free(). */
@@ -623,6 +621,16 @@ static struct port_line *port_lines(const struct page *p, size_t *count_out)
     return line;
 }
 
+static void exhausted(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    char source[LA_SOURCE_TEXT], destination[LA_ADDR_TEXT];
+    (void)conf;
+    for (size_t i = 0; s->ledger && i < s->ledger->pairs; i++)
+        count(p, LABELS(SERVER_LABELS(s), {"source", la_pair_text(s->ledger, i, source)},
+                        {"destination", la_addr_text(&s->ledger->destination, destination)}),
+              la_stat_get(&s->ledger->pair[i].exhausted_total));
+}
+
 static void ports(struct page *p)
 {
     size_t n;
@@ -636,8 +644,7 @@ static void ports(struct page *p)
             gauge(p, LABELS({"source", l->source}, {"destination", l->destination}, {"state", state[k]}), value[k]);
     }
     family(p, "lastack_ports_exhausted_total", "counter", "Dials that found no port on this source.");
-    for (size_t i = 0; i < n; i++)
-        count(p, LABELS({"source", line[i].source}, {"destination", line[i].destination}), line[i].exhausted);
+    each_server(p, exhausted);
     free(line);
 }
 

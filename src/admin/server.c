@@ -351,12 +351,12 @@ static void on_pause(struct la_timer *t)
 }
 
 struct la_admin *la_admin_new(struct la_loop *l, const struct la_addr *address, struct la_admin_state *state,
-                              struct la_sampler *sampler, const char **err)
+                              struct la_sampler *sampler, int *err)
 {
     struct la_listen_options o = {.backlog = 128, .unix_mode = 0660};
     int fd = la_sock_listen(address, &o);
     if (fd < 0) {
-        *err = strerror(-fd);
+        *err = -fd;
         return NULL;
     }
     struct la_admin *a = la_xcalloc(1, sizeof *a);

@@ -249,6 +249,20 @@ bool la_addr_eq(const struct la_addr *a, const struct la_addr *b)
     }
 }
 
+bool la_addr_is_any(const struct la_addr *a)
+{
+    if (la_addr_family(a) == AF_INET)
+        return a->u.in.sin_addr.s_addr == htonl(INADDR_ANY);
+    return la_addr_family(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
+
+bool la_addr_overlap(const struct la_addr *a, const struct la_addr *b)
+{
+    if (a->len == 0 || la_addr_family(a) != la_addr_family(b))
+        return false;
+    return la_addr_eq(a, b) || ((la_addr_is_any(a) || la_addr_is_any(b)) && la_addr_port(a) == la_addr_port(b));
+}
+
 static uint64_t mix(uint64_t h, const void *p, size_t n)
 {
     const unsigned char *c = p;

@@ -29,16 +29,16 @@ static bool open_path(const char *path)
     int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640) : STDERR_FILENO;
     if (fd < 0)
         return false;
-    /* dup2 keeps the number that writers of other threads may hold. */
     int old = atomic_load(&out_fd);
-    if (old == STDERR_FILENO || fd == STDERR_FILENO) {
+    if (old == STDERR_FILENO) {
         atomic_store(&out_fd, fd);
-    } else {
-        bool ok = dup3(fd, old, O_CLOEXEC) >= 0;
-        close(fd);
-        return ok;
+        return true;
     }
-    return true;
+    /* Writers of other threads may hold the number: it stays, also for standard error. */
+    bool ok = dup3(fd, old, O_CLOEXEC) >= 0;
+    if (fd != STDERR_FILENO)
+        close(fd);
+    return ok;
 }
 
 bool la_log_open(const char *path)
@@ -49,6 +49,11 @@ bool la_log_open(const char *path)
     free(out_path);
     out_path = copy;
     return true;
+}
+
+int la_log_fd(void)
+{
+    return atomic_load(&out_fd);
 }
 
 bool la_log_reopen(void)

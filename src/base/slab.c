@@ -1,7 +1,15 @@
-/* slab.c: fixed-size objects. A chunk is one aligned block: its header, then items; a free item holds the link. */
+/* slab.c: fixed-size objects. A chunk is one aligned block: its header, then items; a free item holds the link. Under the
+ * address sanitizer the rest of a free item may not be touched. */
 #include "lastack/slab.h"
 
 #include <stdlib.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
 
 struct chunk {
     struct la_list node;
@@ -24,6 +32,14 @@ void la_slab_init(struct la_slab *s, size_t item_bytes, size_t per_chunk)
     la_list_init(&s->partial);
     la_list_init(&s->full);
     la_list_init(&s->empty);
+}
+
+/* An item goes to the chunk's free ones. */
+static void link_free(const struct la_slab *s, struct chunk *c, void *item)
+{
+    *(void **)item = c->free;
+    c->free = item;
+    ASAN_POISON_MEMORY_REGION((char *)item + sizeof(void *), s->item_bytes - sizeof(void *));
 }
 
 static void free_all(struct la_list *l)
@@ -51,11 +67,8 @@ static struct chunk *chunk_new(struct la_slab *s)
     c->free = NULL;
     la_list_init(&c->node);
     char *items = (char *)c + HEAD;
-    for (size_t i = s->per_chunk; i-- > 0;) {
-        void **item = (void **)(void *)(items + i * s->item_bytes);
-        *item = c->free;
-        c->free = item;
-    }
+    for (size_t i = s->per_chunk; i-- > 0;)
+        link_free(s, c, items + i * s->item_bytes);
     return c;
 }
 
@@ -74,6 +87,7 @@ void *la_slab_get(struct la_slab *s)
     }
     void **item = c->free;
     c->free = *item;
+    ASAN_UNPOISON_MEMORY_REGION(item, s->item_bytes);
     c->used++;
     s->in_use++;
     if (c->free == NULL) {
@@ -88,8 +102,7 @@ void la_slab_put(struct la_slab *s, void *item)
     struct chunk *c = (struct chunk *)((uintptr_t)item & ~(uintptr_t)(s->chunk_bytes - 1));
     la_assert(c->slab == s && c->used > 0);
     bool was_full = c->free == NULL;
-    *(void **)item = c->free;
-    c->free = item;
+    link_free(s, c, item);
     c->used--;
     s->in_use--;
     if (c->used == 0) {

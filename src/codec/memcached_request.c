@@ -358,6 +358,22 @@ static void put_word(struct writer *w, struct la_slice s)
     put(w, s);
 }
 
+/* A number without its leading zeros: memcached 1.6.40 takes one of more than 11 characters for none, and then the data block
+ * behind it for commands. */
+static void put_number(struct writer *w, struct la_slice s)
+{
+    put(w, LA_SLICE(" "));
+    if (s.n && s.p[0] == '-') {
+        put(w, la_slice(s.p++, 1));
+        s.n--;
+    }
+    while (s.n > 1 && s.p[0] == '0') {
+        s.p++;
+        s.n--;
+    }
+    put(w, s);
+}
+
 static void put_key(struct writer *w, const struct la_memc_request *r, struct la_slice prefix)
 {
     put(w, LA_SLICE(" "));
@@ -407,9 +423,17 @@ size_t la_memc_write(const struct la_memc_request *r, struct la_slice prefix, ch
     struct la_slice rest = r->after, t;
     /* However often it is said: a server that heard it would leave this command's place in the replies to the next one.
      * To stats it is a word like any other. */
-    while (shape != LA_MEMC_SHAPE_KEYS && (t = token(&rest)).n)
-        if ((shape == LA_MEMC_SHAPE_STATS || !la_slice_eq(t, LA_SLICE("noreply"))) && !(meta && t.p[0] == 'q'))
+    while (shape != LA_MEMC_SHAPE_KEYS && (t = token(&rest)).n) {
+        if ((shape != LA_MEMC_SHAPE_STATS && la_slice_eq(t, LA_SLICE("noreply"))) || (meta && t.p[0] == 'q'))
+            continue;
+        if (shape == LA_MEMC_SHAPE_STORE)
+            put_number(&w, t);
+        else
             put_word(&w, t);
+    }
+    /* A key of that name must not be the last word either; the 0 means nothing. */
+    if (r->verb == LA_MEMC_DELETE && !w.full && la_slice_eq(la_slice(out + w.n - 8, 8), LA_SLICE(" noreply")))
+        put(&w, LA_SLICE(" 0"));
     put(&w, LA_SLICE("\r\n"));
     return w.full ? 0 : w.n;
 }

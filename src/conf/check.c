@@ -123,6 +123,16 @@ static void check_unique_listeners(struct la_conf *c, struct la_report *r)
                              u[i - 1].path);
 }
 
+/* Listeners share a port among themselves (SO_REUSEPORT), the admin's is its own. */
+static void check_admin(struct la_conf *c, struct la_report *r)
+{
+    char text[LA_ADDR_TEXT];
+    for (size_t i = 0; i < c->listens; i++)
+        if (la_addr_overlap(&c->admin, &c->listen[i].address) && !la_addr_eq(&c->admin, &c->listen[i].address))
+            la_conf_complain(c, r, false, "admin.address", "listen[%zu].address (%s) takes this port, too; choose another one", i,
+                             la_addr_text(&c->listen[i].address, text));
+}
+
 static const struct la_conf_listen *find_listener(const struct la_conf *c, const char *name)
 {
     for (size_t i = 0; i < c->listens; i++)
@@ -163,6 +173,11 @@ static void check_listener(struct la_conf *c, struct la_report *r, size_t index)
                 c, r, false, path,
                 "has no upstream, and no route applies to it: write `upstream: NAME` or add routes");
     }
+    const char *half = la_path(c, "%s.client_half_close", path), *memcached = la_path(c, "%s.memcached", path);
+    if (l->protocol == LA_PROTO_MEMCACHED && la_marks_find(c->own, half))
+        la_conf_complain(c, r, true, half, "has no effect on a memcached listener");
+    if (l->protocol != LA_PROTO_MEMCACHED && la_marks_find(c->own, memcached))
+        la_conf_complain(c, r, false, memcached, "is for `protocol: memcached`, this listener is %s", la_protocol_name(l->protocol));
     const char *client = la_path(c, "%s.tls.client", path);
     if (l->tls.client_ca == NULL && la_marks_find(c->own, client) && la_marks_find(c->own, la_path(c, "%s.ca", client)) == NULL)
         la_conf_complain(c, r, false, client, "has no ca: which clients' certificates are good?");
@@ -254,6 +269,7 @@ static void check_process(struct la_conf *c, struct la_report *r)
 void la_conf_check_listeners(struct la_conf *c, struct la_report *report)
 {
     check_unique_listeners(c, report);
+    check_admin(c, report);
     for (size_t i = 0; i < c->listens; i++)
         check_listener(c, report, i);
     for (size_t i = 0; i < c->routes; i++)

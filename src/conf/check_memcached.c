@@ -6,18 +6,6 @@
 #include "conf/load.h"
 
 #include <sched.h>
-#include <stdio.h>
-
-unsigned la_conf_quota_cpus(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f == NULL)
-        return 0;
-    unsigned long long quota = 0, period = 0;
-    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000": no quota */
-    fclose(f);
-    return n == 2 && period ? (unsigned)((quota + period - 1) / period) : 0;
-}
 
 unsigned la_conf_workers(const struct la_conf *c)
 {
@@ -62,10 +50,30 @@ static void check_other(struct la_conf *c, struct la_report *r, const struct la_
                          la_protocol_name(other->protocol));
 }
 
+/* Keys of requests, responses and idle connections: there are none of these. */
+static void check_without_effect(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
+{
+    static const char *const keys[] = {
+        "pool.tunnels", "pool.idle_reuse", "pool.idle_close", "pool.abort_wait", "pool.drain_max", "queue", "timeouts.send",
+        "timeouts.tunnel", "buffer.request_mode", "retry", "connection_auth", "health.path", "health.host", "health.unhealthy",
+        "health.healthy", "request_headers"};
+    for (size_t i = 0; i < la_count(keys); i++)
+        if (written(c, u, keys[i]))
+            la_conf_complain(c, r, true, la_path(c, "upstreams.%s.%s", u->name, keys[i]), "has no effect on memcached servers");
+    for (size_t i = 0; i < u->servers; i++)
+        if (u->server[i].backup || u->server[i].drain || u->server[i].slow_start_ms)
+            la_report_add(r, true, &u->server[i].pos, la_path(c, "upstreams.%s.servers[%zu]", u->name, i),
+                          "backup, drain and slow_start have no effect on memcached servers: a key has one place");
+}
+
 void la_conf_check_memcached(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
 {
-    if (u->protocol != LA_PROTO_MEMCACHED)
+    if (u->protocol != LA_PROTO_MEMCACHED) {
+        if (written(c, u, "memcached"))
+            la_conf_complain(c, r, false, la_path(c, "upstreams.%s.memcached", u->name),
+                             "is for `protocol: memcached`, this upstream is %s", la_protocol_name(u->protocol));
         return;
+    }
     unsigned workers = la_conf_workers(c);
     if (u->pool.max < workers)
         la_conf_complain(
@@ -81,8 +89,5 @@ void la_conf_check_memcached(struct la_conf *c, struct la_report *r, const struc
     if (written(c, u, "balance") || written(c, u, "hash_key"))
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.balance", u->name),
                          "has no effect: memcached.distribution says where a key is");
-    for (size_t i = 0; i < u->servers; i++)
-        if (u->server[i].backup || u->server[i].drain)
-            la_report_add(r, true, &u->server[i].pos, la_path(c, "upstreams.%s.servers[%zu]", u->name, i),
-                          "backup and drain have no effect on memcached servers: a key has one place");
+    check_without_effect(c, r, u);
 }

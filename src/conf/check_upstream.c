@@ -101,7 +101,7 @@ static void check_sources(struct la_conf *c, struct la_report *r, const struct l
     for (int k = 0; k < 2; k++)
         if (ports[k] && ports[k] < la_conf_pool_most(u) &&
             (server_of(u, k ? AF_INET6 : AF_INET) || server_of(u, AF_UNSPEC)))
-            la_conf_complain(c, r, true, la_path(c, "upstreams.%s.pool.max", u->name),
+            la_conf_complain(c, r, true, la_path(c, "upstreams.%s.%s", u->name, la_conf_pool_key(u)),
                              "%u connections to a server need as many ports, but its %s sources have %llu "
                              "together: add sources or "
                              "widen their ranges",
@@ -155,6 +155,11 @@ static void check_pool(struct la_conf *c, struct la_report *r, const struct la_c
                          "%s must be longer than idle_reuse (%s), or the proxy closes first",
                          la_value_duration_text(a, u->pool.idle_close_ms),
                          la_value_duration_text(a, u->pool.idle_reuse_ms));
+    if (u->protocol == LA_PROTO_HTTP && u->pool.idle_reuse_ms == LA_AUTO && u->pool.idle_close_ms < LA_UNKNOWN_REUSE_MS)
+        la_conf_complain(c, r, true, la_path(c, "%s.idle_close", base),
+                         "%s is shorter than what idle_reuse: auto may allow (1m): the proxy closes first; leave it out, or set "
+                         "idle_reuse, too",
+                         la_value_duration_text(a, u->pool.idle_close_ms));
     if (u->balance == LA_BALANCE_HASH &&
         la_marks_find(c->own, la_path(c, "upstreams.%s.hash_key", u->name)) == NULL)
         la_conf_complain(c, r, false, la_path(c, "upstreams.%s.balance", u->name),
@@ -167,7 +172,7 @@ static void check_pool(struct la_conf *c, struct la_report *r, const struct la_c
 static void check_times(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
 {
     struct la_arena *a = &c->own->arena;
-    if (u->health.path && u->health.timeout_ms > u->health.interval_ms)
+    if (u->health.path && u->protocol != LA_PROTO_MEMCACHED && u->health.timeout_ms > u->health.interval_ms)
         la_conf_complain(c, r, false, la_path(c, "upstreams.%s.health.timeout", u->name),
                          "%s is longer than the interval (%s)",
                          la_value_duration_text(a, u->health.timeout_ms),
@@ -191,15 +196,33 @@ static void check_buffers(struct la_conf *c, struct la_report *r, const struct l
         la_conf_complain(c, r, false, la_path(c, "upstreams.%s.buffer", u->name),
                          "request and response together (%s) are more than limits.memory (%s)",
                          la_value_size_text(a, one), la_value_size_text(a, c->limits.memory));
-    if (u->buffer.response_file_bytes > c->limits.disk && c->limits.disk)
+    if (c->limits.disk == 0 && u->protocol != LA_PROTO_MEMCACHED && u->buffer.request_mode == LA_REQUEST_BUFFER &&
+        (c->limits.body == 0 || c->limits.body > u->buffer.request_bytes))
+        la_conf_complain(c, r, true, "limits.disk",
+                         "0 means no files: request bodies over buffer.request (%s) of upstream \"%s\" get 503",
+                         la_value_size_text(a, u->buffer.request_bytes), u->name);
+    if (c->limits.disk && u->buffer.response_file_bytes > c->limits.disk)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.buffer.response_file", u->name),
                          "%s is more than limits.disk (%s)",
                          la_value_size_text(a, u->buffer.response_file_bytes),
                          la_value_size_text(a, c->limits.disk));
 }
 
+/* "$host" and "${host}", as nginx has them. */
+static bool looks_variable(const char *text)
+{
+    for (const char *p = strchr(text, '$'); p; p = strchr(p + 1, '$'))
+        if ((p[1] >= 'a' && p[1] <= 'z') || p[1] == '{')
+            return true;
+    return false;
+}
+
 static void check_headers(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)
 {
+    for (size_t k = 0; k < u->sets; k++)
+        if (looks_variable(u->set[k].value))
+            la_conf_complain(c, r, true, la_path(c, "upstreams.%s.request_headers.set.%.64s", u->name, u->set[k].name),
+                             "\"%.60s\" is sent as it stands: there are no variables here", u->set[k].value);
     for (size_t i = 0; i < u->removes; i++)
         for (size_t k = 0; u->remove[i] && k < u->sets; k++)
             if (la_slice_ieq(la_slice_str(u->remove[i]), la_slice_str(u->set[k].name)))
@@ -225,9 +248,24 @@ static void check_tls(struct la_conf *c, struct la_report *r, const struct la_co
         la_conf_complain(c, r, true, la_path(c, "%s.verify", base), "anybody in between can pretend to be the server");
         return;
     }
+    const char *name = u->tls.server_name, *colon = name ? strchr(name, ':') : NULL;
+    if (name && (strchr(name, '[') || (colon && strchr(colon + 1, ':') == NULL)))
+        la_conf_complain(c, r, false, la_path(c, "%s.server_name", base), "must be a name or an address as a certificate has it, without port or brackets");
     for (size_t i = 0; i < u->servers && u->tls.server_name == NULL; i++)
         if (la_addr_family(&u->server[i].address) == AF_UNIX)
             la_conf_complain(c, r, false, base, "server %s has no name to check: write server_name", u->server[i].text);
+}
+
+/* One host has one text: letter case and a final dot do not count. */
+static const char *server_key(struct la_conf *c, const struct la_conf_server *s)
+{
+    if (s->host == NULL)
+        return la_addr_text(&s->address, la_arena_calloc(&c->own->arena, LA_ADDR_TEXT, 1));
+    size_t n = strlen(s->host);
+    char *host = la_arena_strndup(&c->own->arena, s->host, n - (s->host[n - 1] == '.'));
+    for (char *p = host; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
+    return la_path(c, "%s:%u", host, s->port);
 }
 
 /* Names, who uses them, and addresses that two upstreams (or one, twice) count against their caps. */
@@ -240,9 +278,8 @@ static void check_unique_servers(struct la_conf *c, struct la_report *r)
     for (size_t i = 0; i < c->upstreams; i++) {
         for (size_t k = 0; k < c->upstream[i].servers; k++) {
             const struct la_conf_server *s = &c->upstream[i].server[k];
-            char *text = la_arena_calloc(&c->own->arena, LA_ADDR_TEXT, 1);
             if (s->address.len || s->host)
-                u[n++] = (struct la_unique){s->host ? s->text : la_addr_text(&s->address, text),
+                u[n++] = (struct la_unique){server_key(c, s),
                                             la_path(c, "upstreams.%s.servers[%zu]", c->upstream[i].name, k),
                                             &s->pos, i};
         }

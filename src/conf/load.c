@@ -171,6 +171,7 @@ static struct la_conf *finish(struct loader *l, struct la_conf_findings *out)
     la_arena_fini(&l->trees);
     if (errors == 0)
         return c;
+    out->host_unseen = !l->broken;
     la_conf_free(c);
     return NULL;
 }

@@ -30,6 +30,10 @@ struct la_unique {
 };
 void la_unique_sort(struct la_unique *u, size_t n);
 
+/* quota.c: what is in the groups of that list, below tree; 0: no quota */
+unsigned long la_quota_percent(const char *groups, const char *tree);
+uint64_t la_quota_memory(const char *groups, const char *tree); /* 0: no bound */
+
 /* fastcgi.c */
 void la_conf_finish_fastcgi(struct la_conf *c, struct la_conf_upstream *u);
 void la_conf_check_fastcgi(struct la_conf *c, struct la_report *report, const struct la_conf_upstream *u);

@@ -12,12 +12,21 @@
 #include <stdio.h>
 
 #define DURATION_PATTERN "^(0|([0-9]+(ms|s|m|h|d))+)$"
-#define SIZE_PATTERN     "^[0-9]+ ?([kKmMgGtT](i|iB)?)?$"
+#define SIZE_PATTERN     "^[0-9]+ *([bB]|[kKmMgGtT]([iI][bB]?)?)?$"
+#define WORD_PATTERN     "^([yY][eE][sS]|[nN][oO]|[oO][nN]|[oO][fF][fF]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$" /* strings in YAML 1.2 */
 
 /* ---- JSON Schema ---- */
 
 static void schema_object(struct la_json *j, const struct la_object *object);
 static void schema_key(struct la_json *j, const char *name, const struct la_key *key);
+
+static void schema_types(struct la_json *j, const char *one, const char *other)
+{
+    la_json_open(j, "type", '[');
+    la_json_str(j, NULL, one);
+    la_json_str(j, NULL, other);
+    la_json_close(j, ']');
+}
 
 static void schema_string(struct la_json *j, const char *pattern)
 {
@@ -123,9 +132,10 @@ static void schema_map(struct la_json *j, const struct la_key *key)
     schema_key(j, "additionalProperties", key->item);
 }
 
-static void schema_headers(struct la_json *j)
+static void schema_headers(struct la_json *j, const struct la_key *key)
 {
-    la_json_str(j, "type", "object");
+    schema_types(j, "object", "null");
+    la_json_int(j, "maxProperties", (int64_t)key->high);
     la_json_open(j, "additionalProperties", '{');
     la_json_open(j, "type", '[');
     la_json_str(j, NULL, "string");
@@ -138,7 +148,10 @@ static void schema_headers(struct la_json *j)
 static void schema_type(struct la_json *j, const struct la_key *key)
 {
     switch (key->type) {
-    case LA_T_BOOL: la_json_str(j, "type", "boolean"); break;
+    case LA_T_BOOL:
+        schema_types(j, "boolean", "string");
+        la_json_str(j, "pattern", WORD_PATTERN);
+        break;
     case LA_T_INT:
     case LA_T_SIZE:
     case LA_T_DURATION: schema_number(j, key); break;
@@ -152,7 +165,7 @@ static void schema_type(struct la_json *j, const struct la_key *key)
     case LA_T_OBJECT: schema_mapping(j, key->keys); break;
     case LA_T_LIST: schema_list(j, key); break;
     case LA_T_MAP: schema_map(j, key); break;
-    case LA_T_HEADERS: schema_headers(j); break;
+    case LA_T_HEADERS: schema_headers(j, key); break;
     case LA_T_SET: schema_set(j, key); break;
     case LA_T_INCLUDE: schema_strings(j); break;
     }
@@ -186,13 +199,16 @@ static void schema_key(struct la_json *j, const char *name, const struct la_key 
 static void schema_object(struct la_json *j, const struct la_object *object)
 {
     size_t required = 0;
-    la_json_str(j, "type", "object");
+    for (size_t i = 0; i < object->keys; i++)
+        required += (object->key[i].flags & LA_K_REQUIRED) != 0;
+    if (required)
+        la_json_str(j, "type", "object");
+    else /* all of its lines may be commented out */
+        schema_types(j, "object", "null");
     la_json_bool(j, "additionalProperties", false);
     la_json_open(j, "properties", '{');
-    for (size_t i = 0; i < object->keys; i++) {
+    for (size_t i = 0; i < object->keys; i++)
         schema_key(j, object->key[i].name, &object->key[i]);
-        required += (object->key[i].flags & LA_K_REQUIRED) != 0;
-    }
     la_json_close(j, '}');
     if (object == &la_schema_root) {
         la_json_open(j, "patternProperties", '{');
@@ -265,10 +281,31 @@ struct reference {
     struct la_arena *arena;
     int indent;
     bool off;  /* commented out, with all that is below */
-    bool item; /* the next key that is written starts a list item */
+    bool item; /* the next key starts a list item */
 };
 
 static void reference_key(struct reference *r, const struct la_key *key);
+
+/* Commented out by itself, not for being within something that is. */
+static bool is_off(const struct la_key *key)
+{
+    return key->type == LA_T_OBJECT ? key->flags & LA_K_OTHER || key->keys->key[0].def == NULL
+                                    : key->def == NULL && !(key->flags & LA_K_REQUIRED);
+}
+
+/* An item begins with a key that is not commented out, so that what stands before the others stays true when they are not, either. */
+static void reference_item(struct reference r, const struct la_object *object)
+{
+    size_t first = 0;
+    while (is_off(&object->key[first]))
+        first++;
+    r.item = true;
+    reference_key(&r, &object->key[first]);
+    r.item = false;
+    for (size_t i = 0; i < object->keys; i++)
+        if (i != first)
+            reference_key(&r, &object->key[i]);
+}
 
 static void reference_object(struct reference r, const struct la_object *object)
 {
@@ -284,25 +321,21 @@ static void reference_key(struct reference *r, const struct la_key *key)
     const char *doc = reference_doc(r->arena, key);
     const char *value = key->def ? key->def : key->example ? key->example : "";
     struct reference below = {r->arena, r->indent + 2, r->off, false};
-    bool off = r->off;
     if (key->type == LA_T_OBJECT) { /* needs its first key to be of use: off without a default for that */
-        below.off = off || key->keys->key[0].def == NULL;
+        below.off = r->off || is_off(key);
         line(r->indent, below.off, "", key->name, "", doc);
         reference_object(below, key->keys);
     } else if (key->type == LA_T_LIST && value[0] == 0) {
-        below = (struct reference){r->arena, r->indent + 4, off, true};
-        line(r->indent, off, "", key->name, "", doc);
-        reference_object(below, key->item->keys);
+        below.indent += 2;
+        line(r->indent, r->off, "", key->name, "", doc);
+        reference_item(below, key->item->keys);
     } else if (key->type == LA_T_MAP) {
         below.indent += 2;
-        line(r->indent, off, "", key->name, "", doc);
-        line(r->indent + 2, off, "", key->example, "", NULL);
+        line(r->indent, r->off, "", key->name, "", doc);
+        line(r->indent + 2, r->off, "", key->example, "", NULL);
         reference_object(below, key->item->keys);
     } else {
-        off = off || (key->def == NULL && !(key->flags & LA_K_REQUIRED));
-        bool starts = r->item && !off;
-        line(starts ? r->indent - 2 : r->indent, off, starts ? "- " : "", key->name, value, doc);
-        r->item = r->item && !starts;
+        line(r->item ? r->indent - 2 : r->indent, r->off || is_off(key), r->item ? "- " : "", key->name, value, doc);
     }
 }
 
@@ -311,10 +344,10 @@ void la_conf_print_reference(void)
     struct la_arena arena = {0};
     printf("# lastack: every key with its default and its bounds. Written by the program from its schema "
            "table; do not edit.\n"
-           "# Keys without a default are commented out and show an example. Only listen and upstreams are "
-           "needed.\n"
+           "# Keys without a default are commented out and show an example; those of FastCGI and memcached are commented out, too. "
+           "Only listen and upstreams are needed.\n"
            "# Durations: 500ms, 5s, 1m30s, 1h, 1d. Sizes: 65536, 64KiB, 1GiB (powers of 1024). Keys x-... "
-           "are ignored.\n");
+           "at the top are ignored: a place for anchors.\n");
     reference_object((struct reference){.arena = &arena}, &la_schema_root);
     la_arena_fini(&arena);
 }

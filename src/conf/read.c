@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define SHOWN        60 /* bytes of a wrong value in a message */
-#define HEADERS_MOST 256u
+#define NAMED        64 /* bytes of a key in a path: no name that is looked for there is longer */
 
 static void read_value(struct la_reader *r, const struct la_key *key, struct la_node *node, char *base,
                        const struct la_conf_pos *pos);
@@ -36,7 +36,7 @@ static void wrong(struct la_reader *r, const struct la_conf_pos *pos, const char
 static size_t enter(struct la_reader *r, struct la_slice name)
 {
     size_t p = r->path.n;
-    la_text_addf(&r->path, "%s%.*s", r->path.n ? "." : "", (int)la_min64(name.n, SHOWN), name.p);
+    la_text_addf(&r->path, "%s%.*s", r->path.n ? "." : "", (int)la_min64(name.n, NAMED), name.p);
     return p;
 }
 
@@ -150,6 +150,11 @@ static void read_number(struct la_reader *r, const struct la_key *key, const str
     const char *why = NULL;
     if ((key->flags & LA_K_AUTO) && la_slice_eq(node->text, LA_SLICE("auto"))) {
         store(base, key, key->automatic);
+        return;
+    }
+    struct la_slice t = node->text;
+    if (t.n > 1 && t.p[0] == '0' && strspn(t.p, "0123456789") == t.n) {
+        wrong(r, pos, "%s: write it without the leading 0: digits behind a 0 are an octal number to YAML", shown(r, node));
         return;
     }
     if (key->type == LA_T_SIZE) {
@@ -301,6 +306,8 @@ static void unknown_key(struct la_reader *r, const struct la_object *object, con
                 near = la_arena_printf(arena_of(r), "%s.%s", k->name, k->keys->key[n].name);
     }
     if (near == NULL)
+        near = la_value_translated(key->text, names, object->keys);
+    if (near == NULL)
         near = la_value_nearest(key->text, names, object->keys);
     if (near)
         wrong(r, &key->pos, "unknown key, did you mean \"%s\"?", near);
@@ -443,8 +450,8 @@ static void read_headers(struct la_reader *r, const struct la_key *key, struct l
 {
     if (!needs_map(r, key, node, pos))
         return;
-    if (node->items / 2 > HEADERS_MOST) {
-        wrong(r, pos, "more than %u fields", HEADERS_MOST);
+    if (node->items / 2 > key->high) {
+        wrong(r, pos, "has %zu entries, must have at most %llu", node->items / 2, (unsigned long long)key->high);
         return;
     }
     size_t *count = (size_t *)(void *)(base + key->count);

@@ -1,9 +1,7 @@
-/* schema.c: the table of every key of the configuration, and of what is known but not supported yet. Data, no
- * decisions.
+/* schema.c: the table of every key of the configuration. Data, no decisions.
  *
  * To add a key: a field in conf.h, a line here, then `lastack schema` and conf/reference.yaml follow by
- * themselves (the latter is committed; its unit test says when it is stale). To enable one that is kept for
- * later: take its line out of la_schema_later and give it its type here. Order is the order of the reference.
+ * themselves (the latter is committed; its unit test says when it is stale). Order is the order of the reference.
  */
 #include "conf/schema.h"
 
@@ -93,7 +91,6 @@ static const struct la_key client_keys[] = {
 static const struct la_object client_object = {"client", KEYS(client_keys), .pos = -1};
 static const struct la_key listen_tls_keys[] = {
     {"certificates", LA_T_LIST, LA_K_REQUIRED, ARRAY(struct la_conf_listen, tls.pair, tls.pairs), .item = &certificate_item,
-     .example = "[{ certificate: /etc/ssl/site.pem, key: /etc/ssl/site.key }]",
      .doc = "the name the client asks for picks one, the first is for all others; RSA and ECDSA of one name serve together"},
     {"min_version", LA_T_ENUM, L(tls.min_version), .names = tls_versions, .def = "tls1.2", .doc = "the oldest version"},
     {"ciphers", LA_T_STRING, L(tls.ciphers), .form = "a list as `openssl ciphers` takes it",
@@ -129,7 +126,7 @@ static const struct la_key listen_keys[] = {
     {"protocol", LA_T_ENUM, L(protocol), .names = listen_protocols, .def = "http",
      .doc = "what clients speak"},
     {"upstream", LA_T_STRING, L(upstream), .form = "the name of an upstream", .example = "app",
-     .doc = "everything goes there; without it the routes decide"},
+     .doc = "everything goes there, without upgrades and timeouts of a route's own; without it the routes decide"},
     {"client_half_close", LA_T_ENUM, L(client_half_close_serve), .names = half_close, .def = "abort",
      .doc = "what a client's FIN before its response means: it left, or it only stopped sending"},
     {"tls", LA_T_OBJECT, .keys = &listen_tls_object, .doc = "https"},
@@ -285,10 +282,10 @@ static const struct la_key header_name_item = {.type = LA_T_TEXT,
                                                .parse = la_parse_header_name,
                                                .form = "a field name such as X-Debug"};
 static const struct la_key request_header_keys[] = {
-    {"set", LA_T_HEADERS, ARRAY(struct la_conf_upstream, set, sets), .example = "{ X-Site: a }",
-     .doc = "fields the server gets, in place of what the client sent under that name"},
+    {"set", LA_T_HEADERS, ARRAY(struct la_conf_upstream, set, sets), .high = LA_CONF_SETS_MOST, .example = "{ X-Site: a }",
+     .doc = "fields the server gets, in place of what the client sent or lastack adds under that name; as they stand: no $variables, at most 40"},
     {"remove", LA_T_LIST, ARRAY(struct la_conf_upstream, remove, removes), .item = &header_name_item,
-     .example = "[X-Debug]", .doc = "fields the server does not get"},
+     .example = "[X-Debug]", .doc = "fields the server does not get, neither from the client nor from lastack"},
 };
 static const struct la_object request_header_object = {"request_headers", KEYS(request_header_keys),
                                                        .pos = -1};
@@ -333,7 +330,7 @@ static const struct la_key memcached_keys[] = {
     {"flush_on_return", LA_T_BOOL, U(memcached.flush_on_return), .def = "false",
      .doc = "a server that was out is emptied before it is used again, so that nothing stale is read"},
     {"failover", LA_T_STRING, U(memcached.failover), .form = "the name of an upstream", .example = "cache2",
-     .doc = "memcached upstream that takes the commands of a server that is out"},
+     .doc = "memcached upstream for the commands of a server that is out, and for a get of one key after half of its time"},
     {"warm_from", LA_T_STRING, U(memcached.warm_from), .form = "the name of an upstream", .example = "cache-old",
      .doc = "memcached upstream that is asked when a get of one key misses here; what it has is kept here too"},
     {"warm_exptime", LA_T_DURATION, U(memcached.warm_exptime_ms), .low = 1000, .high = 30 * DAY, .def = "1h",
@@ -349,7 +346,7 @@ static const struct la_key index_item = {
 static const struct la_key try_item = {.type = LA_T_TEXT,
                                        .size = sizeof(char *),
                                        .parse = la_parse_try,
-                                       .form = "$uri, $uri/, a path such as /index.php, or =404"};
+                                       .form = "$uri, $uri/, a path such as /index.php, =403 or =404"};
 static const struct la_key script_item = {
     .type = LA_T_TEXT, .size = sizeof(char *), .parse = la_parse_suffix, .form = "a suffix such as .php"};
 static const struct la_key path_item = {
@@ -377,7 +374,7 @@ static const struct la_key fastcgi_keys[] = {
      .doc = "what a path may be, first that exists; the last may be the front controller: [$uri, /index.php]"},
     {"scripts", LA_T_LIST, ARRAY(struct la_conf_upstream, fastcgi.script, fastcgi.scripts),
      .item = &script_item, .def = ".php", .doc = "what names of scripts end with; these are never sent as files"},
-    {"params", LA_T_HEADERS, ARRAY(struct la_conf_upstream, fastcgi.param, fastcgi.params),
+    {"params", LA_T_HEADERS, ARRAY(struct la_conf_upstream, fastcgi.param, fastcgi.params), .high = 256,
      .example = "{ APP_ENV: prod }",
      .doc = "more parameters, or others in place of the usual ones; $variables as in nginx"},
     {"files", LA_T_BOOL, U(fastcgi.files), .def = "true",
@@ -420,7 +417,7 @@ static const struct la_key upstream_keys[] = {
     {"send_proxy", LA_T_ENUM, U(send_proxy), .names = send_proxies, .def = "off",
      .doc = "PROXY protocol header to the servers; each request then has a connection of its own"},
     {"fastcgi", LA_T_OBJECT, .keys = &fastcgi_object, .doc = "scripts and files of FastCGI servers"},
-    {"memcached", LA_T_OBJECT, .keys = &memcached_object, .doc = "for protocol: memcached"},
+    {"memcached", LA_T_OBJECT, LA_K_OTHER, .keys = &memcached_object, .doc = "for protocol: memcached"},
     {"request_headers", LA_T_OBJECT, .keys = &request_header_object,
      .doc = "what is changed on the way to the servers"},
 };
@@ -492,7 +489,8 @@ static const struct la_object resolver_object = {"resolver", KEYS(resolver_keys)
 
 static const struct la_key log_keys[] = {
     {"level", LA_T_ENUM, C(log.level), .names = levels, .def = "info", .doc = "of the error log"},
-    {"format", LA_T_ENUM, C(log.format), .names = formats, .def = "json", .doc = "of the access log"},
+    {"format", LA_T_ENUM, C(log.format), .names = formats, .def = "json",
+     .doc = "of the access log; the error log is JSON with json, plain text with combined"},
     {"access", LA_T_TEXT, C(log.access), .parse = la_parse_access_log,
      .form = "off, stdout or a path that holds a /", .def = "off", .doc = "off, stdout or a path"},
     {"error", LA_T_TEXT, C(log.error), .parse = la_parse_error_log, .form = "stderr or a path that holds a /",
@@ -516,7 +514,7 @@ static const struct la_key limit_keys[] = {
     {"memory", LA_T_SIZE, C(limits.memory), .low = 1 << 20, .high = 1ull << 44, .def = "1GiB",
      .doc = "all buffered bodies in memory"},
     {"disk", LA_T_SIZE, C(limits.disk), .high = 1ull << 50, .def = "10GiB",
-     .doc = "all buffered bodies in files"},
+     .doc = "all buffered bodies in files; 0 = no files: a request body over buffer.request gets 503"},
 };
 static const struct la_object limit_object = {"limits", KEYS(limit_keys), .pos = -1};
 

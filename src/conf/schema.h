@@ -31,6 +31,7 @@ enum {
     LA_K_DERIVED = 4,  /* the default is worked out in finish.c; until then the field holds all ones */
     LA_K_MERGE = 8,    /* allowed in included files */
     LA_K_QUOTED = 16,  /* must be written in quotes (octal) */
+    LA_K_OTHER = 32,   /* OBJECT: of a protocol that is not the default; commented out in the reference */
 };
 
 struct la_arena;

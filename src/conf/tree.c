@@ -169,6 +169,20 @@ static struct la_node *new_node(struct builder *b, enum la_node_kind kind, struc
     return node;
 }
 
+/* Where the next node goes: "upstreams.app.servers[0]"; as read.c writes it. */
+static const char *path(const struct builder *b)
+{
+    const char *text = "";
+    for (size_t i = 0; b->report->shown[false] <= LA_REPORT_MOST && i < b->depth; i++) { /* a million of them would not be shown */
+        const struct la_node *n = b->open[i];
+        if (n->kind == LA_NODE_LIST)
+            text = la_arena_printf(b->arena, "%s[%zu]", text, n->items);
+        else if (n->items % 2)
+            text = la_arena_printf(b->arena, "%s%s%.64s", text, *text ? "." : "", n->item[n->items - 1]->text.p);
+    }
+    return text;
+}
+
 static void scalar(struct builder *b, const yaml_event_t *e)
 {
     struct la_conf_pos pos = position(b, e->start_mark);
@@ -177,7 +191,7 @@ static void scalar(struct builder *b, const yaml_event_t *e)
     const char *p = la_arena_strndup(b->arena, (const char *)e->data.scalar.value, n);
     for (size_t i = 0; i < n; i++) {
         if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f) {
-            la_report_add(b->report, false, &pos, "",
+            la_report_add(b->report, false, &pos, path(b),
                           "a value must not hold control characters or line breaks");
             n = i;
         }

@@ -1,4 +1,4 @@
-/* value.c: numbers, sizes, durations, booleans, and the nearest name for a misspelt one.
+/* value.c: numbers, sizes, durations, booleans, and the name for a misspelt one or for what others call it.
  *
  * Pure functions. Sizes are powers of 1024 whatever the letter case ("64k", "64KiB"); decimal "KB" is refused
  * because it means two things. Durations need a unit ("5s"), except 0. */
@@ -161,11 +161,29 @@ static size_t distance(struct la_slice a, struct la_slice b)
     return row[a.n % 3][b.n];
 }
 
+const char *la_value_translated(struct la_slice text, const char *const *names, size_t n)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } words[] = {{"read", "response"}, {"read_timeout", "timeouts.response"}, {"connect_timeout", "timeouts.connect"},
+                 {"backend", "upstream"}, {"proxy_pass", "upstream"}, {"bind", "address"}, {"location", "path"}, {"server_name", "host"},
+                 {"headers", "request_headers"}, {"maxconn", "pool.max"}, {"max_conns", "pool.max"}, {"keepalive", "pool.max"},
+                 {"check", "health"}, {"inter", "interval"}, {"fall", "unhealthy"}, {"rise", "healthy"},
+                 {"max_fails", "passive.failures"}, {"fail_timeout", "passive.out"}, {"ssl", "tls"}};
+    for (size_t i = 0; i < la_count(words); i++)
+        for (size_t k = 0; la_slice_ieq(text, la_slice_str(words[i].theirs)) && k < n; k++) {
+            size_t first = strcspn(words[i].ours, ".");
+            if (strlen(names[k]) == first && memcmp(names[k], words[i].ours, first) == 0)
+                return words[i].ours;
+        }
+    return NULL;
+}
+
 const char *la_value_nearest(struct la_slice text, const char *const *names, size_t n)
 {
     const char *best = NULL;
     char folded[48];
-    size_t least = text.n <= 3 ? 2 : text.n <= 6 ? 3 : 4; /* first distance that is too far */
+    size_t least = text.n <= 5 ? 2 : 3; /* first distance that is too far */
     if (text.n == 0 || text.n > sizeof folded)
         return NULL;
     for (size_t i = 0; i < text.n; i++)
@@ -178,7 +196,7 @@ const char *la_value_nearest(struct la_slice text, const char *const *names, siz
         for (size_t k = 0; k < name.n; k++)
             other[k] = fold(name.p[k]);
         size_t d = distance(la_slice(folded, text.n), la_slice(other, name.n));
-        if (d < least) {
+        if (d < least && d < la_min64(text.n, name.n)) {
             least = d;
             best = names[i];
         }

@@ -16,6 +16,8 @@ const char *la_value_duration(struct la_slice text, uint64_t *ms);
 /* As one would write them. */
 const char *la_value_size_text(struct la_arena *a, uint64_t bytes);
 const char *la_value_duration_text(struct la_arena *a, uint64_t ms);
+/* What nginx and HAProxy call text, if it is one of the names, or below one ("pool.max"); else NULL. */
+const char *la_value_translated(struct la_slice text, const char *const *names, size_t n);
 /* The nearest of the names, NULL when none is near. */
 const char *la_value_nearest(struct la_slice text, const char *const *names, size_t n);
 

@@ -84,13 +84,6 @@ static const char *parse_name(struct la_arena *arena, struct la_slice text, stru
     return NULL;
 }
 
-static bool is_any_address(const struct la_addr *a)
-{
-    if (la_addr_family(a) == AF_INET)
-        return a->u.in.sin_addr.s_addr == htonl(INADDR_ANY);
-    return la_addr_family(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
-}
-
 const char *la_parse_server_address(struct la_arena *arena, struct la_slice text, void *field)
 {
     struct la_conf_server *s = field;
@@ -113,7 +106,7 @@ const char *la_parse_server_address(struct la_arena *arena, struct la_slice text
     s->port = la_addr_port(&s->address);
     if (la_addr_family(&s->address) != AF_UNIX && s->port == 0)
         return "the port must be from 1 to 65535";
-    if (is_any_address(&s->address))
+    if (la_addr_is_any(&s->address))
         return "no address to connect to; for this host write 127.0.0.1 or [::1]";
     return NULL;
 }
@@ -153,7 +146,7 @@ const char *la_parse_source(struct la_arena *arena, struct la_slice text, void *
         return "a source is an IP address; connections to Unix sockets have none";
     if (!la_addr_parse(&s->address, la_slice(text.p, end), false, &why))
         return address_error(why);
-    if (is_any_address(&s->address))
+    if (la_addr_is_any(&s->address))
         return "any address is no source; leave it out for the kernel's choice";
     if (end < text.n)
         wrong = text.p[end] == ':' ? parse_range(la_slice(text.p + end + 1, text.n - end - 1), s) : "";
@@ -256,7 +249,7 @@ const char *la_parse_suffix(struct la_arena *arena, struct la_slice text, void *
 const char *la_parse_try(struct la_arena *arena, struct la_slice text, void *field)
 {
     if (text.n > 2048 || !(starts(text, "/") || starts(text, "$uri") || starts(text, "${uri}") ||
-                           (text.n == 4 && text.p[0] == '=' && text.p[1] == '4')))
+                           la_slice_eq(text, LA_SLICE("=403")) || la_slice_eq(text, LA_SLICE("=404"))))
         return "";
     keep(arena, text, field);
     return NULL;

@@ -6,9 +6,9 @@
  * A turn: wait, read the clock once, take the mail, handle descriptors, then timers (so that what has arrived in time
  * is not timed out by a slow turn), then deferred calls.
  *
- * The wheel has six levels of 64 slots of 64^level milliseconds. A timer lies at the level of the highest six-bit
- * group in which its due tick differs from the present tick; so the lowest level in use holds the next event, and no
- * slot wraps. When the present reaches a slot of a higher level its timers move down. */
+ * The wheel has seven levels of 64 slots of 64^level milliseconds: 139 years of the clock. A timer lies at the level of
+ * the highest six-bit group in which its due tick differs from the present tick; so the lowest level in use holds the
+ * next event, and no slot wraps. When the present reaches a slot of a higher level its timers move down. */
 #include "lastack/loop.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include <ev.h>
 #pragma GCC diagnostic pop
 
-#define LEVELS 6
+#define LEVELS 7
 #define SLOTS  64
 #define BITS   6
 

@@ -15,13 +15,16 @@
  * watch. A query cannot be called back: a watch that is dropped meanwhile stays, forgotten, until its query
  * ends.
  *
- * resolv.conf is read when the resolver is made. One thread, the main one. */
+ * resolv.conf is read when the resolver is made; la_resolver_is says whether it would read another one now. One thread, the
+ * main one. */
 #include "lastack/resolver.h"
 #include "lastack/log.h"
 
 #include <ares.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
+#define RESOLV_CONF    "/etc/resolv.conf"
 #define FIRST_PAUSE_MS 1000u
 #define TRY_MS         1000 /* per server; doubled for the second try */
 #define TRIES          2
@@ -33,6 +36,9 @@ struct la_resolver {
     struct la_timer timer; /* what c-ares waits for */
     struct la_list sockets;
     struct la_list watches;
+    struct la_addr *server; /* as given */
+    size_t servers;
+    struct stat system; /* of resolv.conf as it was read */
     uint64_t max_ttl_ms;
 };
 
@@ -308,11 +314,27 @@ static int use_servers(ares_channel channel, const struct la_resolver_conf *c)
     return status;
 }
 
+static void look_at_system(struct stat *st)
+{
+    if (stat(RESOLV_CONF, st) != 0)
+        *st = (struct stat){0};
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 struct la_resolver *la_resolver_new(struct la_loop *l, const struct la_resolver_conf *c)
 {
     struct la_resolver *r = la_xcalloc(1, sizeof *r);
     r->loop = l;
+    look_at_system(&r->system); /* before it is read: a change in between shows */
     r->max_ttl_ms = la_max64(c->max_ttl_ms, FIRST_PAUSE_MS);
+    r->server = la_xcalloc(c->servers, sizeof *r->server);
+    for (; r->servers < c->servers; r->servers++)
+        r->server[r->servers] = c->server[r->servers];
     la_list_init(&r->sockets);
     la_list_init(&r->watches);
     la_timer_init(&r->timer, l, on_timer);
@@ -330,6 +352,7 @@ struct la_resolver *la_resolver_new(struct la_loop *l, const struct la_resolver_
         ares_library_cleanup();
     if (status != ARES_SUCCESS) {
         la_log_error("name resolution cannot start: %s", ares_strerror(status));
+        free(r->server);
         free(r);
         return NULL;
     }
@@ -351,5 +374,16 @@ void la_resolver_free(struct la_resolver *r)
     ares_library_cleanup();
     la_timer_stop(&r->timer);
     la_assert(la_list_empty(&r->watches) && la_list_empty(&r->sockets));
+    free(r->server);
     free(r);
+}
+
+bool la_resolver_is(const struct la_resolver *r, const struct la_resolver_conf *c)
+{
+    bool is = r->servers == c->servers && r->max_ttl_ms == la_max64(c->max_ttl_ms, FIRST_PAUSE_MS);
+    for (size_t i = 0; is && i < c->servers; i++)
+        is = la_addr_eq(&r->server[i], &c->server[i]);
+    struct stat now;
+    look_at_system(&now);
+    return is && (c->servers || same_file(&now, &r->system));
 }

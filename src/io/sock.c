@@ -3,9 +3,11 @@
 #include "io/sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/in.h>
 #include <netinet/tcp.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -48,6 +50,12 @@ static bool unix_is_stale(const struct la_addr *a)
     return stale;
 }
 
+void la_sock_unlink_stale(const struct la_addr *a)
+{
+    if (la_addr_family(a) == AF_UNIX && unix_is_stale(a))
+        unlink(a->u.un.sun_path);
+}
+
 void la_sock_nodelay(int fd)
 {
     option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -73,9 +81,10 @@ int la_sock_listen(const struct la_addr *a, const struct la_listen_options *o)
     if (fd < 0)
         return fd;
     if (family == AF_UNIX) {
-        if (unix_is_stale(a))
-            unlink(a->u.un.sun_path);
+        la_sock_unlink_stale(a);
     } else {
+        if (o->owner && fchown(fd, o->owner, (gid_t)-1) != 0)
+            return give_up(fd);
         option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
         if (o->reuse_port)
             option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -93,6 +102,21 @@ int la_sock_listen(const struct la_addr *a, const struct la_listen_options *o)
     if (listen(fd, o->backlog) != 0)
         return give_up(fd);
     return fd;
+}
+
+int la_sock_relisten(int fd, const struct la_addr *a, const struct la_listen_options *o)
+{
+    listen(fd, o->backlog);
+    if (la_addr_family(a) == AF_UNIX)
+        return chmod(a->u.un.sun_path, o->unix_mode ? o->unix_mode : 0666) == 0 ? 0 : -errno;
+    la_sock_user_timeout(fd, o->user_timeout_ms);
+    return 0;
+}
+
+int la_sock_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? -errno : copy;
 }
 
 int la_sock_accept(int fd, struct la_addr *peer)
@@ -153,6 +177,12 @@ int la_sock_peek(int fd)
     if (n > 0)
         return 1;
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+bool la_sock_left(int fd, bool half)
+{
+    struct pollfd p = {.fd = fd, .events = half ? 0 : POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
 }
 
 size_t la_sock_unheard(int fd)

@@ -102,6 +102,20 @@ static uint64_t head_room(const struct la_spool *s)
     return s->head_free + (s->conf.mem_bytes - s->head_bytes);
 }
 
+static bool is_memory_plenty(const struct la_bounds *b)
+{
+    return atomic_load_explicit(&b->memory_used, memory_order_relaxed) <
+           atomic_load_explicit(&b->memory_max, memory_order_relaxed) / 4;
+}
+
+/* Lets head grow for n more bytes, as far as the owner allows while there is plenty. */
+static void head_stretch(struct la_spool *s, size_t n)
+{
+    if (s->file || n <= head_room(s) || s->conf.mem_bytes >= s->conf.mem_most || !is_memory_plenty(s->conf.bounds))
+        return;
+    s->conf.mem_bytes = la_min64(s->conf.mem_most, s->conf.mem_bytes + la_max64(n, BLOCK));
+}
+
 /* Makes room for n bytes (n <= head_room). Chunks grow from 4 KiB to 64 KiB, so that a short body costs
  * little. */
 static bool head_reserve(struct la_spool *s, uint64_t n)
@@ -260,8 +274,8 @@ static void on_transfer(void *arg, struct la_chunk *c, bool written, int error)
 {
     struct la_spool *s = arg;
     if (error) {
-        la_log_limited(LA_LOG_ERROR, 10000, "%s a temporary file in %s failed: %s",
-                       written ? "writing" : "reading", s->conf.dir, strerror(error));
+        la_log_limited(LA_LOG_ERROR, 10000, "%s a temporary file in %s failed: %s", written ? "writing" : "reading",
+                       s->conf.dir, strerror(error));
         s->err = LA_DISK;
     }
     if (written)
@@ -321,6 +335,7 @@ enum la_err la_spool_write(struct la_spool *s, const void *p, size_t n)
     if (s->err)
         return s->err;
     la_assert(n <= la_spool_room(s));
+    head_stretch(s, n);
     size_t in_head = la_min64(n, head_room(s)), in_tail = n - in_head;
     if (!head_reserve(s, in_head))
         return LA_MEMORY;

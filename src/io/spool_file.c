@@ -41,7 +41,6 @@ struct la_spool_file {
     struct la_loop *loop;
     struct la_filer *filer;
     struct la_bounds *bounds;
-    const char *dir;
     la_spool_file_done *done;
     void *arg;
     int fd; /* set by the first write's job */
@@ -49,6 +48,7 @@ struct la_spool_file {
     uint64_t reserved;
     struct transfer write, read;
     struct la_job close;
+    char dir[]; /* a job may outlive whoever gave it */
 };
 
 /* ---- chunks ---- */
@@ -213,13 +213,14 @@ struct la_spool_file *la_spool_file_new(struct la_loop *loop, struct la_filer *f
                                         struct la_bounds *bounds, const char *dir, la_spool_file_done *done,
                                         void *arg)
 {
-    struct la_spool_file *f = calloc(1, sizeof *f);
+    size_t n = strlen(dir) + 1;
+    struct la_spool_file *f = calloc(1, sizeof *f + n);
     if (f == NULL)
         return NULL;
+    memcpy(f->dir, dir, n);
     f->loop = loop;
     f->filer = filer;
     f->bounds = bounds;
-    f->dir = dir;
     f->done = done;
     f->arg = arg;
     f->fd = -1;

@@ -110,6 +110,7 @@ void la_stream_detach(struct la_stream *s)
 void la_stream_adopt(struct la_stream *s, const struct la_stream *from, struct la_loop *loop,
                      void (*cb)(struct la_io *, int events))
 {
+    int fd = la_stream_fd(from); /* it may be s */
     *s = (struct la_stream){.transport = from->transport, .state = from->state};
-    la_io_init(&s->io, loop, la_stream_fd(from), cb);
+    la_io_init(&s->io, loop, fd, cb);
 }

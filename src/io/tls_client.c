@@ -8,6 +8,17 @@
 #include <openssl/x509v3.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
+
+/* The authorities of the system: one file, and the time of a directory's last change. */
+static void digest_system(EVP_MD_CTX *md)
+{
+    const char *file = getenv(X509_get_default_cert_file_env()), *dir = getenv(X509_get_default_cert_dir_env());
+    struct stat st = {0};
+    la_tls_digest_file(md, file ? file : X509_get_default_cert_file());
+    (void)stat(dir ? dir : X509_get_default_cert_dir(), &st);
+    EVP_DigestUpdate(md, &st.st_mtim, sizeof st.st_mtim);
+}
 
 static void set_identity(struct la_tls *t, const struct la_tls_client_spec *spec)
 {
@@ -20,6 +31,8 @@ static void set_identity(struct la_tls *t, const struct la_tls_client_spec *spec
     la_tls_digest_text(md, spec->ciphersuites);
     la_tls_digest_text(md, spec->min_version == 3 ? "1.3" : "1.2");
     la_tls_digest_file(md, spec->ca);
+    if (spec->verify && spec->ca == NULL)
+        digest_system(md);
     la_tls_digest_file(md, spec->crl);
     la_tls_digest_file(md, spec->own.certificate);
     la_tls_digest_file(md, spec->own.key);
@@ -77,6 +90,7 @@ void la_tls_unref(struct la_tls **tp)
         return;
     for (size_t i = 0; i < t->entries; i++) {
         SSL_CTX_free(t->entry[i].ctx);
+        X509_free(t->entry[i].leaf);
         OPENSSL_free(t->entry[i].ocsp);
     }
     if (!t->server)

@@ -24,9 +24,12 @@ const EVP_CIPHER *la_tls_ring_cipher(const struct la_tls_ring *r);
 
 /* ---- contexts ---- */
 
-/* One certificate with its context; certificates of the same names and another kind of key share one. */
+/* One certificate with its context. joined: it is served by that of an earlier entry, of the same names and another kind of
+ * key, and has no names of its own. */
 struct la_tls_entry {
     SSL_CTX *ctx;
+    X509 *leaf;
+    bool joined;
     unsigned char *ocsp; /* DER; NULL: none */
     size_t ocsp_n;
     int64_t ocsp_until_s; /* wall clock; its nextUpdate */

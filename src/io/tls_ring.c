@@ -51,7 +51,7 @@ const EVP_CIPHER *la_tls_ring_cipher(const struct la_tls_ring *r)
 
 static bool usable(const struct la_ring_key *k, uint64_t now_ns)
 {
-    return k->made_ns && now_ns - k->made_ns < LA_RING_KEYS * HOUR_NS;
+    return k->made_ns && la_since(now_ns, k->made_ns) < LA_RING_KEYS * HOUR_NS;
 }
 
 bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key *out)
@@ -59,7 +59,7 @@ bool la_tls_ring_seal(struct la_tls_ring *r, uint64_t now_ns, struct la_ring_key
     bool fine = true;
     pthread_mutex_lock(&r->lock);
     struct la_ring_key *k = &r->key[r->newest];
-    if (k->made_ns == 0 || now_ns - k->made_ns >= HOUR_NS) {
+    if (k->made_ns == 0 || la_since(now_ns, k->made_ns) >= HOUR_NS) {
         struct la_ring_key fresh = {.made_ns = now_ns};
         fine = RAND_bytes(fresh.name, sizeof fresh.name) == 1 && RAND_priv_bytes(fresh.aes, sizeof fresh.aes) == 1 &&
                RAND_priv_bytes(fresh.mac, sizeof fresh.mac) == 1;
@@ -84,7 +84,7 @@ bool la_tls_ring_open(struct la_tls_ring *r, uint64_t now_ns, const unsigned cha
         const struct la_ring_key *k = &r->key[i];
         if (usable(k, now_ns) && memcmp(k->name, name, sizeof k->name) == 0) {
             *out = *k;
-            *old = i != r->newest || now_ns - k->made_ns >= HOUR_NS;
+            *old = i != r->newest || la_since(now_ns, k->made_ns) >= HOUR_NS;
             found = true;
         }
     }

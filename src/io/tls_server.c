@@ -124,10 +124,10 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 static int on_status(SSL *ssl, void *arg)
 {
     const struct la_tls *t = arg;
-    const SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+    const X509 *leaf = SSL_get_certificate(ssl); /* the one that this client gets */
     for (size_t i = 0; i < t->entries; i++) {
         const struct la_tls_entry *e = &t->entry[i];
-        if (e->ctx != ctx || e->ocsp == NULL || (e->ocsp_until_s && e->ocsp_until_s < (int64_t)time(NULL)))
+        if (e->ocsp == NULL || leaf == NULL || X509_cmp(e->leaf, leaf) != 0 || (e->ocsp_until_s && e->ocsp_until_s < (int64_t)time(NULL)))
             continue;
         unsigned char *copy = OPENSSL_memdup(e->ocsp, e->ocsp_n);
         if (copy == NULL || SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)e->ocsp_n) != 1) {
@@ -225,12 +225,11 @@ static bool same_names(const X509 *a, const X509 *b)
 }
 
 /* An RSA and an ECDSA certificate of the same names serve together: each client gets the one it can take. */
-static bool join_entry(struct la_tls *t, struct la_tls_build *b, const struct la_tls_pair *pair, size_t index,
-                       X509 *leaf)
+static bool join_entry(struct la_tls *t, struct la_tls_build *b, const struct la_tls_pair *pair, size_t index, X509 *leaf)
 {
     for (size_t i = 0; i < t->entries; i++) {
-        X509 *other = SSL_CTX_get0_certificate(t->entry[i].ctx);
-        if (other && same_names(other, leaf) && pair->ocsp == NULL && t->entry[i].ocsp == NULL &&
+        X509 *other = t->entry[i].leaf;
+        if (other && !t->entry[i].joined && same_names(other, leaf) &&
             EVP_PKEY_get_base_id(X509_get0_pubkey(other)) != EVP_PKEY_get_base_id(X509_get0_pubkey(leaf)))
             return la_tls_use_pair(b, t->entry[i].ctx, pair, index);
     }
@@ -258,15 +257,15 @@ struct la_tls *la_tls_server_new(const struct la_tls_server_spec *spec, la_tls_t
         struct la_tls_build quiet = {.tell = silent}; /* what is not about the pair is told once */
         struct la_tls_entry e = {.ctx = make_ctx(t, i == 0 ? &b : &quiet, spec)};
         bool fine = la_tls_use_pair(&b, e.ctx, &spec->pair[i], i);
-        X509 *leaf = SSL_CTX_get0_certificate(e.ctx);
-        if (fine && i > 0 && join_entry(t, &b, &spec->pair[i], i, leaf)) {
-            SSL_CTX_free(e.ctx);
-            continue;
+        if (fine) {
+            e.leaf = SSL_CTX_get0_certificate(e.ctx);
+            X509_up_ref(e.leaf);
+            e.joined = join_entry(t, &b, &spec->pair[i], i, e.leaf);
         }
         if (fine && spec->pair[i].ocsp)
             la_tls_read_ocsp(&b, &e, &spec->pair[i], i);
-        if (fine)
-            add_names(t, leaf, (unsigned)t->entries);
+        if (fine && !e.joined)
+            add_names(t, e.leaf, (unsigned)t->entries);
         t->entry[t->entries++] = e;
     }
     if (t->names)

@@ -54,6 +54,16 @@ bool la_front_opens(const struct la_front *f, const struct la_addr *peer)
     return f->tls || (f->proxy_nets && la_front_is_hop(f, peer));
 }
 
+void la_front_uncount(struct la_front *f, const struct la_addr *peer, bool unnamed)
+{
+    struct la_addr who = *peer;
+    if (unnamed)
+        who.len = 0;
+    f->clients--;
+    if (f->on_client_end)
+        f->on_client_end(f, &who);
+}
+
 void la_client_begin(struct la_client *c, const struct la_addr *peer)
 {
     struct la_front *f = c->front;

@@ -101,7 +101,9 @@ static void request_sent(struct la_call *c)
     c->request_done = true;
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
-    if (!c->head_done)
+    if (c->head_done)
+        la_call_await_response(c);
+    else
         await(c, c->response_ms);
     c->on->sent(c);
 }
@@ -181,7 +183,7 @@ static void send_request(struct la_call *c)
             total += v[i].iov_len;
         if (n == 0) { /* the body has more to come */
             want(c, false);
-            la_timer_stop(&c->timer);
+            la_call_await_client(c);
             return;
         }
         ssize_t sent = la_stream_send(&c->conn->stream, v, n, false);
@@ -400,7 +402,7 @@ static void read_response(struct la_call *c)
             return;
         if (c->head_done)
             c->on->flush(c);
-        if (c->conn && c->head_done && !la_timer_is_set(&c->timer))
+        if (c->conn && c->head_done && !c->paused && !la_timer_is_set(&c->timer))
             la_call_progress(c, c->response_ms);
         if ((size_t)n < most)
             return;

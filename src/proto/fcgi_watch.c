@@ -23,7 +23,7 @@ static bool is_unix(const struct la_call *c)
 /* Has php-fpm fewer workers than we have connections, as far as it has said? */
 static bool too_many(const struct la_server *s)
 {
-    return atomic_load(&s->app.fixed) && atomic_load(&s->used) > atomic_load(&s->app.total);
+    return atomic_load(&s->app.fixed) && atomic_load(&s->budget->used) > atomic_load(&s->app.total);
 }
 
 uint64_t la_fcgi_watch_ms(const struct la_call *c, uint64_t most_ms)

@@ -120,13 +120,26 @@ static void want(struct la_call *c, bool write)
     la_io_want(&c->conn->stream.io, (c->paused ? 0 : LA_READ) | (write ? LA_WRITE : 0));
 }
 
+void la_call_await_client(struct la_call *c)
+{
+    if (!c->bounded)
+        la_timer_stop(&c->timer);
+}
+
+void la_call_await_response(struct la_call *c)
+{
+    if (!c->head_done || !c->paused)
+        la_call_progress(c, c->response_ms);
+    else
+        la_call_await_client(c);
+}
+
 static void request_sent(struct la_call *c)
 {
     c->request_done = true;
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
-    if (!c->head_done)
-        la_call_progress(c, c->response_ms);
+    la_call_await_response(c);
     c->on->sent(c);
 }
 
@@ -252,7 +265,7 @@ static void send_request(struct la_call *c)
             total += v[i].iov_len;
         if (n == 0) { /* the body has more to come */
             want(c, false);
-            la_timer_stop(&c->timer);
+            la_call_await_client(c);
             return;
         }
         ssize_t sent = la_stream_send(&c->conn->stream, v, n, false);
@@ -353,7 +366,7 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
 {
     c->head_done = true;
     c->keep_alive = h->keep_alive;
-    c->doubtful = h->doubtful;
+    c->doubtful |= h->doubtful;
     struct la_server *s = c->conn->outlet->pool.server;
     if (h->keep_alive_timeout_s)
         la_clock_announced(&s->clock, h->keep_alive_timeout_s * 1000);
@@ -385,12 +398,16 @@ static size_t read_head(struct la_call *c, const char *p, size_t n)
             at += h->head_n;
             c->seen = 0;
             if (h->status == 101) {
+                struct la_buf *held = c->partial; /* the head may lie in it */
+                c->partial = NULL;
                 stop(c);
                 c->on->upgraded(c, h, la_slice(p + at, n - at));
+                la_buf_put(c->env, &held);
                 return SIZE_MAX;
             }
             if (h->status < 200) {
                 c->interim_seen = true;
+                c->doubtful |= h->doubtful;
                 c->on->interim(c, h);
                 if (c->conn == NULL)
                     return SIZE_MAX;
@@ -482,13 +499,17 @@ static void on_fin(struct la_call *c, bool reset)
     }
 }
 
+/* The head, and what there certainly is room for behind it: a tunnel has one buffer. */
+static size_t head_read_size(const struct la_call *c)
+{
+    size_t n = c->partial ? c->partial->n : 0;
+    return la_min64(LA_SCRATCH_BYTES, n || c->upgrade ? c->env->large_bytes - n : LA_SCRATCH_BYTES);
+}
+
 static void read_response(struct la_call *c)
 {
     for (int reads = 0; reads < READS_AT_ONCE && c->conn && !c->paused; reads++) {
-        size_t most = la_min64(LA_SCRATCH_BYTES, c->read_max);
-        if (!c->head_done) /* the head, and what it certainly has room for behind it */
-            most = la_min64(LA_SCRATCH_BYTES, c->partial && c->partial->n ? c->env->large_bytes - c->partial->n
-                                                                          : LA_SCRATCH_BYTES);
+        size_t most = c->head_done ? la_min64(LA_SCRATCH_BYTES, c->read_max) : head_read_size(c);
         if (most == 0 && !c->head_done) {
             fail(c, LA_RESPONSE_HEAD_SIZE, LA_CLOSE_PROTOCOL_ERROR, false);
             return;
@@ -588,6 +609,7 @@ static void pause_reading(struct la_call *c, bool pause)
 }
 
 const struct la_call_protocol la_http1_call_protocol = {.name = "http",
+                                                        .tells_expect = true,
                                                         .encode = encode,
                                                         .begin = begin,
                                                         .body_ready = body_ready,

@@ -88,7 +88,7 @@ static struct la_outlet *outlet_of(const struct checker *k)
 static void verdict(struct checker *k, bool ok, const char *reason)
 {
     struct la_outlet *o = outlet_of(k);
-    if (k->sampling || k->over || o == NULL || !la_health_checked(&k->server->health, o->branch->conf, ok, now_ns(k)))
+    if (k->sampling || k->over || k->path == NULL || o == NULL || !la_health_checked(&k->server->health, o->branch->conf, ok, now_ns(k)))
         return;
     if (ok)
         la_log_notice("server %s of upstream %s is up: GET %s: %s", k->server->label, k->shared->name, k->path, reason);
@@ -183,15 +183,25 @@ static int idle_connections(const struct la_server *s)
     return n;
 }
 
+/* Nobody asks any more, or the page is none: what php-fpm once said holds no longer. */
+static void forget_sample(struct la_server *s)
+{
+    atomic_store(&s->app.fixed, false);
+    atomic_store(&s->app.sampled_ns, 0);
+}
+
 /* The page has come: for the metrics, and for a warning when the pool and php-fpm do not fit together. */
 static void take_sample(struct checker *k)
 {
     struct la_fpm_status s;
     struct la_app_status *app = &k->server->app;
     char text[256];
+    if (k->status_path == NULL || k->over) /* a reload took it away meanwhile */
+        return;
     if (k->status != 200 || !la_fpm_status_read(la_slice(k->page, k->page_n), &s)) {
         la_log_limited(LA_LOG_WARN, 60000, "server %s of upstream %s: %s is not php-fpm's status page (status %d): is it pm.status_path?",
                        k->server->label, k->shared->name, k->status_path, k->status);
+        forget_sample(k->server);
         return;
     }
     atomic_store(&app->active, s.active);
@@ -292,10 +302,14 @@ static void on_deadline(struct la_timer *t)
         checker_free(k);
 }
 
+/* NULL: it is not to be asked; then a reload took its path away meanwhile, or there is no memory. */
 static struct la_buf *encode(struct checker *k)
 {
     char address[LA_ADDR_TEXT], file[4096];
-    struct la_slice path = la_slice_str(k->sampling ? k->status_path : k->path);
+    const char *target = k->sampling ? k->status_path : k->path;
+    if (target == NULL)
+        return NULL;
+    struct la_slice path = la_slice_str(target);
     const char *query = memchr(path.p, '?', path.n);
     struct la_slice name = la_slice(path.p, query ? (size_t)(query - path.p) : path.n);
     int file_n = snprintf(file, sizeof file, "%s%.*s", k->script_root ? k->script_root : "", (int)name.n, name.p);
@@ -415,9 +429,22 @@ static struct checker *checker_for(struct la_checks *all, struct la_upstream *sh
     return k;
 }
 
+/* Nobody would take its verdict back. */
+static void forget_verdict(struct la_server *s)
+{
+    atomic_store(&s->health.check_down, false);
+    atomic_store(&s->health.check_streak, 0);
+}
+
 static void configure(struct checker *k, const struct la_conf_upstream *conf)
 {
-    bool is_new = k->protocol == NULL, sooner = conf->health.interval_ms != k->interval_ms;
+    /* Where checks and looks at the status page take turns, each comes every interval. */
+    uint64_t interval = conf->health.interval_ms / (conf->health.path && conf->fastcgi.status_path ? 2 : 1);
+    bool is_new = k->protocol == NULL, sooner = interval != k->interval_ms;
+    if (k->path && conf->health.path == NULL)
+        forget_verdict(k->server);
+    if (k->status_path && conf->fastcgi.status_path == NULL)
+        forget_sample(k->server);
     free(k->path);
     free(k->host);
     free(k->status_path);
@@ -428,20 +455,13 @@ static void configure(struct checker *k, const struct la_conf_upstream *conf)
     const char *root = conf->fastcgi.script_root ? conf->fastcgi.script_root : conf->fastcgi.root;
     k->script_root = root ? la_xstrdup(root) : NULL;
     k->host = conf->health.host ? la_xstrdup(conf->health.host) : NULL;
-    k->interval_ms = conf->health.interval_ms;
+    k->interval_ms = interval;
     k->timeout_ms = conf->health.timeout_ms;
     k->present = true;
     if (is_new)
         la_timer_set(&k->next, la_random(&k->home->random) % (la_min64(SPREAD_MS, k->interval_ms) + 1));
     else if (sooner)
         la_timer_set(&k->next, k->interval_ms);
-}
-
-/* Nobody would take its verdict back. */
-static void forget_verdict(struct la_server *s)
-{
-    atomic_store(&s->health.check_down, false);
-    atomic_store(&s->health.check_streak, 0);
 }
 
 static void drop_absent(struct la_checks *all)
@@ -455,6 +475,7 @@ static void drop_absent(struct la_checks *all)
         k->over = true;
         la_timer_stop(&k->next);
         forget_verdict(k->server);
+        forget_sample(k->server);
         if (k->state == WAITING)
             checker_free(k);
     }

@@ -18,6 +18,7 @@
 #define LINGER_SILENCE_MS 2000 /* silent for so long: it has read its answer, or never will */
 #define LINGER_MS 30000        /* and one that goes on sending holds us no longer than this */
 #define READS_AT_ONCE 4 /* then others get their turn */
+#define PAUSED_MS     1000 /* how often a client whose body waits is looked at: no event tells that it left */
 
 static void on_io(struct la_io *io, int events);
 static void on_timer(struct la_timer *t);
@@ -41,7 +42,10 @@ void la_client_new(struct la_front *f, int fd, const struct la_addr *peer)
     }
     struct la_client *c = la_slab_get(&f->env->clients);
     if (c == NULL) {
-        close(fd);
+        la_stat_add(&f->stats->refused, 1);
+        la_sock_reset(fd);
+        f->clients++;
+        la_front_uncount(f, peer, f->proxy_nets && la_front_is_hop(f, peer));
         return;
     }
     memset(c, 0, sizeof *c);
@@ -67,12 +71,9 @@ static void free_client(struct la_client *c)
         return;
     }
     la_client_peer(c, &peer);
-    if (c->unnamed)
-        peer.len = 0;
+    bool unnamed = c->unnamed;
     la_slab_put(&f->env->clients, c);
-    f->clients--;
-    if (f->on_client_end)
-        f->on_client_end(f, &peer);
+    la_front_uncount(f, &peer, unnamed);
 }
 
 /* Closes the socket now; the struct goes when no callback of it is under way. */
@@ -162,15 +163,26 @@ static void finish(struct la_client *c, bool quick)
 
 /* ---- timers ---- */
 
+/* Is there something of a head? An empty line behind a request is nothing yet. */
+static bool head_begun(const struct la_client *c)
+{
+    if (c->in == NULL || c->in->n == 0)
+        return false;
+    for (uint32_t i = 0; i < c->in->n; i++)
+        if (c->in->p[i] != '\r' && c->in->p[i] != '\n')
+            return true;
+    return c->served == 0;
+}
+
 void la_client_arm_timer(struct la_client *c)
 {
     struct la_front *f = c->front;
     struct la_turn *t = c->turn;
     uint64_t ms = 0;
     if (c->state == LA_CLIENT_HEAD)
-        ms = c->in && c->in->n ? f->head_ms : c->served ? f->keepalive_ms : f->head_ms;
-    else if (c->state == LA_CLIENT_BODY && t && !t->body_paused)
-        ms = f->body_ms;
+        ms = c->served == 0 || head_begun(c) ? f->head_ms : f->keepalive_ms;
+    else if (c->state == LA_CLIENT_BODY && t)
+        ms = t->body_paused ? PAUSED_MS : f->body_ms;
     if (t && la_turn_waits_to_write(t) && (ms == 0 || f->write_ms < ms))
         ms = f->write_ms;
     if (ms)
@@ -196,25 +208,39 @@ static bool body_too_slow(const struct la_client *c)
     return ms_since(c, c->since_ns) > allowed;
 }
 
+/* A client is ended because a time is over. */
+static void count_timeout(struct la_client *c)
+{
+    la_stat_add(&c->front->stats->timeouts, 1);
+}
+
 static void on_timer(struct la_timer *timer)
 {
     struct la_client *c = la_container(timer, struct la_client, timer);
     struct la_front *f = c->front;
     struct la_turn *t = c->turn;
-    la_stat_add(&f->stats->timeouts, 1);
     switch ((enum la_client_state)c->state) {
     case LA_CLIENT_HEAD:
+        count_timeout(c);
         if (c->in)
             c->at = c->in->n;
-        if (c->in == NULL || c->in->n == 0 || !f->service->bad_request(c, LA_HEAD_TIMEOUT))
+        if (!head_begun(c) || !f->service->bad_request(c, LA_HEAD_TIMEOUT))
             end(c, false);
         return;
-    case LA_CLIENT_OPENING: la_client_open_timeout(c); return;
+    case LA_CLIENT_OPENING:
+        count_timeout(c);
+        la_client_open_timeout(c);
+        return;
     case LA_CLIENT_LINGER: end(c, false); return;
     case LA_CLIENT_TUNNEL: return;
     case LA_CLIENT_BODY:
+        if (t->body_paused && la_sock_left(la_stream_fd(&c->stream), f->half_close_serve)) {
+            la_client_gone(c, LA_CLIENT_GONE);
+            return;
+        }
         if (t->body_paused || t->body_dropped || !body_too_slow(c))
             break;
+        count_timeout(c);
         enter(c);
         f->service->refused(t, LA_BODY_TIMEOUT);
         if (leave(c) && c->turn == t) /* answered already: that has its time too */
@@ -222,10 +248,12 @@ static void on_timer(struct la_timer *timer)
         return;
     case LA_CLIENT_TURN: break;
     }
-    if (la_turn_waits_to_write(t) && ms_since(c, t->progress_ns) >= f->write_ms)
-        la_client_gone(c, LA_CLIENT_SLOW);
-    else
+    if (!la_turn_waits_to_write(t) || ms_since(c, t->progress_ns) < f->write_ms) {
         la_client_arm_timer(c);
+        return;
+    }
+    count_timeout(c);
+    la_client_gone(c, LA_CLIENT_SLOW);
 }
 
 /* ---- reading ---- */
@@ -368,12 +396,13 @@ static void feed(struct la_client *c, struct la_turn *t, const char *p, size_t n
 }
 
 /* How much to read of a body: what the exchange has room for, and no more than what certainly belongs to this body or
- * could be kept if it did not. */
+ * could be kept if it did not. Behind a chunk there are at least "\r\n0\r\n\r\n". */
 static size_t body_read_size(const struct la_client *c)
 {
     const struct la_turn *t = c->turn;
-    size_t spare = c->in->cap - c->in->n;
-    size_t most = t->body.framing == LA_FRAMING_LENGTH ? la_min64(t->body.left, LA_SCRATCH_BYTES) + spare : la_max64(spare, 1);
+    size_t spare = c->in->cap - c->in->n, most = la_min64(t->body.left, LA_SCRATCH_BYTES) + spare;
+    if (t->body.framing == LA_FRAMING_CHUNKED)
+        most = t->body.left ? most + 7 : la_max64(spare, 1);
     return la_min64(la_min64(most, t->read_max), LA_SCRATCH_BYTES);
 }
 
@@ -381,6 +410,7 @@ static void read_body(struct la_client *c)
 {
     struct la_turn *t = c->turn;
     struct la_env *env = c->front->env;
+    uint32_t from = c->at;
     while (c->at < c->in->n) { /* came with the head */
         feed(c, t, c->in->p + c->at, la_min64(c->in->n - c->at, t->read_max), true);
         if (c->dead || c->turn != t || c->state != LA_CLIENT_BODY || t->body_paused)
@@ -388,6 +418,7 @@ static void read_body(struct la_client *c)
         if (t->body_dropped)
             c->at = c->in->n;
     }
+    c->at = c->in->n = from; /* taken, and not the whole body: their room is for what follows it */
     for (int reads = 0; reads < READS_AT_ONCE; reads++) {
         size_t most = body_read_size(c);
         ssize_t n = la_stream_recv(&c->stream, env->scratch, most);
@@ -466,7 +497,7 @@ static void read_heads(struct la_client *c)
         if (begun && la_timer_is_set(&c->timer))
             la_client_arm_timer(c); /* the head's time starts with its first byte */
         begun = false;
-        bool first = c->in == NULL || c->in->n == 0;
+        bool first = !head_begun(c);
         if (!first && c->in->n == c->in->cap && !la_buf_grow(c->front->env, &c->in)) {
             if (!c->in->large) {
                 refuse(c);
@@ -480,7 +511,7 @@ static void read_heads(struct la_client *c)
         ssize_t n = reads++ < READS_AT_ONCE ? read_in(c) : LA_STREAM_AGAIN;
         if (n == LA_STREAM_AGAIN) {
             la_client_want(c);
-            if (first || !la_timer_is_set(&c->timer))
+            if (!la_timer_is_set(&c->timer)) /* a piece of a TLS record gives no new time */
                 la_client_arm_timer(c);
             return;
         }
@@ -599,8 +630,8 @@ void la_front_drain(struct la_front *f)
         return;
     }
     f->draining = true;
-    la_list_each(&f->list, c, struct la_client, node)
-        if (c->state == LA_CLIENT_HEAD && (c->in == NULL || c->in->n == 0))
+    la_list_each(&f->list, c, struct la_client, node) /* what has arrived and is not read yet is answered */
+        if (c->state == LA_CLIENT_HEAD && !head_begun(c) && la_stream_peek(&c->stream) != LA_PEEK_BYTES)
             end(c, false);
 }
 

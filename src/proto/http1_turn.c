@@ -64,14 +64,6 @@ bool la_turn_holds(const struct la_turn *t, struct la_slice piece)
     return in && piece.p >= in->p && piece.p < in->p + in->cap;
 }
 
-struct la_slice la_turn_trailers(const struct la_turn *t, char *buf, size_t cap)
-{
-    struct la_http_writer w;
-    la_http_writer_init(&w, buf, cap);
-    la_http1_write_trailers(&w, &t->body);
-    return la_slice(buf, w.overflow ? 0 : w.n);
-}
-
 void la_turn_watch(struct la_turn *t)
 {
     struct la_client *c = t->client;

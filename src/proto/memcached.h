@@ -128,6 +128,7 @@ struct la_mclient {
     bool unnamed; /* nobody has been told whose it is */
     bool dead;
     bool stopped; /* what has been read waits until there is room for its answers */
+    bool more;    /* answers may be ready, although none is in `out` */
     uint8_t entered;
     uint8_t bulk; /* it moves large values: counts down */
     char *in;

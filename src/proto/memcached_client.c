@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define READS_AT_ONCE 4
+#define READS_AT_ONCE 2
 #define COMMANDS_MOST 128u
 #define IN_FIRST      1000u
 #define BORROWED      16384u
@@ -44,17 +44,6 @@ static uint64_t held_most(const struct la_mclient *c)
 
 /* ---- life ---- */
 
-/* The client is no more, or has never been. */
-static void uncount(struct la_front *f, const struct la_addr *peer, bool unnamed)
-{
-    struct la_addr who = *peer;
-    if (unnamed)
-        who.len = 0;
-    f->clients--;
-    if (f->on_client_end)
-        f->on_client_end(f, &who);
-}
-
 static void refuse(struct la_front *f, int fd, struct la_stream *from, const struct la_addr *peer, bool unnamed)
 {
     la_log_limited(LA_LOG_WARN, 10000, "limits.memory reached: refusing clients");
@@ -64,7 +53,7 @@ static void refuse(struct la_front *f, int fd, struct la_stream *from, const str
         la_stream_reset(from);
     else
         close(fd);
-    uncount(f, peer, unnamed);
+    la_front_uncount(f, peer, unnamed);
 }
 
 static void accept_client(struct la_front *f, int fd, struct la_stream *from, const struct la_addr *peer, bool unnamed)
@@ -99,7 +88,7 @@ static void client_free(struct la_mclient *c)
     struct la_addr peer = c->peer;
     bool unnamed = c->unnamed;
     la_mem_put(f->env, c, sizeof *c);
-    uncount(f, &peer, unnamed);
+    la_front_uncount(f, &peer, unnamed);
 }
 
 static void drop_in(struct la_mclient *c)
@@ -135,11 +124,17 @@ static void end(struct la_mclient *c, bool reset)
 
 /* ---- timers ---- */
 
+/* Has it answers to take, or may it have? */
+static bool has_answers(const struct la_mclient *c)
+{
+    return c->out.n || c->more;
+}
+
 static void arm(struct la_mclient *c)
 {
     const struct la_front *f = c->front;
     uint64_t ms = 0;
-    if (c->out.n)
+    if (has_answers(c))
         ms = f->write_ms;
     else if (c->state != LA_MCLIENT_LINE)
         ms = f->body_ms;
@@ -164,7 +159,7 @@ static void on_timer(struct la_timer *t)
     struct la_mclient *c = la_container(t, struct la_mclient, timer);
     const struct la_front *f = c->front;
     bool over;
-    if (c->out.n)
+    if (has_answers(c))
         over = ms_since(c, c->progress_ns) >= f->write_ms;
     else if (c->state != LA_MCLIENT_LINE)
         over = ms_since(c, c->progress_ns) >= f->body_ms ||
@@ -179,7 +174,7 @@ static void on_timer(struct la_timer *t)
         return;
     }
     la_stat_add(&f->stats->timeouts, 1);
-    end(c, c->out.n > 0);
+    end(c, has_answers(c));
 }
 
 /* ---- answers ---- */
@@ -231,7 +226,7 @@ static bool may_read(const struct la_mclient *c)
 
 static void want(struct la_mclient *c)
 {
-    int w = (may_read(c) ? LA_READ : 0) | (c->out.n ? LA_WRITE : 0);
+    int w = (may_read(c) ? LA_READ : 0) | (has_answers(c) ? LA_WRITE : 0);
     la_io_want(&c->stream.io, w);
     arm(c);
 }
@@ -240,8 +235,9 @@ static void want(struct la_mclient *c)
 static void pump(struct la_mclient *c)
 {
     c->entered++;
-    uint64_t had;
-    c->closing |= c->front->draining && c->state == LA_MCLIENT_LINE && c->in_n == c->at;
+    uint64_t had, gone = 0;
+    c->closing |= c->front->draining && c->state == LA_MCLIENT_LINE && c->in_n == c->at &&
+                  la_stream_peek(&c->stream) != LA_PEEK_BYTES; /* what has arrived is answered */
     do {
         while (!c->abort && !la_list_empty(&c->commands) && c->out.n < held_most(c) &&
                la_mcommand_emit(la_list_first(&c->commands, struct la_mcommand, node)))
@@ -249,7 +245,9 @@ static void pump(struct la_mclient *c)
         had = c->out.n;
         if (!write_out(c))
             break;
-    } while (!c->dead && !c->abort && c->out.n == 0 && had > 0 && !la_list_empty(&c->commands)); /* there may be more, and no event tells */
+        gone += had - c->out.n;
+        c->more = !c->abort && c->out.n == 0 && had > 0 && !la_list_empty(&c->commands); /* perhaps, and no event tells */
+    } while (c->more && gone < LA_TURN_BYTES);
     if (!c->dead && c->abort && c->out.n == 0)
         end(c, true);
     if (!c->dead && c->closing && la_list_empty(&c->commands) && c->out.n == 0)
@@ -294,7 +292,10 @@ static void on_bad(struct la_mclient *c, const struct la_memc_fault *f)
             la_mupload_begin(c, NULL, f->swallow);
         return;
     }
-    c->abort |= la_mcommand_none(c, f->text) == NULL;
+    if (la_mcommand_none(c, f->text) == NULL) {
+        c->abort = true;
+        la_mclient_pump_soon(c);
+    }
     c->closing |= f->close;
     if (f->close)
         c->at = c->in_n;

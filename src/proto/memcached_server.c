@@ -61,6 +61,18 @@ static bool is_safe(const struct la_mcommand *m)
            m->verb == LA_MEMC_ME;
 }
 
+/* The other upstream's server that this one may be asked of. NULL: none. */
+static struct la_outlet *other_outlet(const struct la_mpart *p)
+{
+    const struct la_mcommand *m = p->command;
+    struct la_branch *other = m->front->pipe.failover;
+    if (other == NULL || p->rerouted || p->warming || p->keys != 1 || p->body || m->client == NULL || p->outlet->branch == other)
+        return NULL;
+    const struct la_mkey *k = &m->key[p->slot[0].index];
+    struct la_outlet *o = la_moutlet_find(other, la_slice(m->names + k->at, k->n));
+    return o && la_moutlet_usable(o) ? o : NULL;
+}
+
 void la_mpart_submit(struct la_mpart *p)
 {
     struct la_mcommand *m = p->command;
@@ -74,8 +86,12 @@ void la_mpart_submit(struct la_mpart *p)
     p->ask.on = &part_events;
     p->ask.head = la_slice(p->out, p->out_n);
     p->ask.body_n = p->body ? la_spool_unread(p->body) : 0;
-    p->ask.due_ns = m->due_ns;
     p->ask.safe = is_safe(m);
+    p->ask.due_ns = m->due_ns;
+    if (p->ask.safe && other_outlet(p)) { /* half of its time is for that one */
+        uint64_t now = la_loop_now_ns(m->env->loop);
+        p->ask.due_ns = now + (m->due_ns > now ? (m->due_ns - now) / 2 : 0);
+    }
     bool reads = m->shape == LA_MEMC_SHAPE_KEYS || m->verb == LA_MEMC_MG;
     p->ask.bulk = p->out_n + p->ask.body_n >= LA_BULK_BYTES || (reads && c && c->bulk);
     if (c && p->out_n + p->ask.body_n >= LA_BULK_BYTES)
@@ -315,7 +331,10 @@ static enum la_ask_result on_reply(struct la_ask *a, const char *at, size_t n, s
             else if (!p->hidden)
                 store(p, l.bytes);
             return LA_ASK_DONE;
-        case LA_MEMC_PIECE_ERROR: store_line(p, &l, true); return LA_ASK_DONE;
+        case LA_MEMC_PIECE_ERROR:
+            if (!p->warming || p->store_in) /* else it missed where it should be: that is the answer */
+                store_line(p, &l, true);
+            return LA_ASK_DONE;
         }
     }
 }
@@ -376,26 +395,26 @@ static void keep_warm(struct la_mpart *p)
     la_mpart_submit(q);
 }
 
+static bool time_to_look_elsewhere(const struct la_mcommand *m)
+{
+    uint64_t enough = m->branch ? m->branch->conf->timeouts.response_ms * 1000000u / 4 : 0;
+    return m->due_ns > la_loop_now_ns(m->env->loop) + enough;
+}
+
 static void on_over(struct la_ask *a, enum la_err e)
 {
     struct la_mpart *p = la_container(a, struct la_mpart, ask);
     struct la_mcommand *m = p->command;
     struct la_front *f = m->front;
-    if (e != LA_OK && e != LA_DRAINING && f->pipe.failover && !p->rerouted && p->body == NULL &&
-        p->store_in == 0 && (a->sent == 0 || a->safe) && m->client && p->outlet->branch != f->pipe.failover) {
-        struct la_slice key =
-            p->keys ? la_slice(m->names + m->key[p->slot[0].index].at, m->key[p->slot[0].index].n) : la_slice("", 0);
-        struct la_outlet *o = p->keys == 1 ? la_moutlet_find(f->pipe.failover, key) : NULL;
+    bool whole = e != LA_OK && e != LA_DRAINING && p->store_in == 0 && (a->sent == 0 || a->safe);
+    struct la_outlet *other = whole && m->due_ns > la_loop_now_ns(m->env->loop) ? other_outlet(p) : NULL;
+    if (other) {
         p->rerouted = true;
-        if (o && la_moutlet_usable(o)) {
-            m->due_ns =
-                la_loop_now_ns(m->env->loop) + f->pipe.failover->conf->timeouts.response_ms * 1000000u;
-            again(p, o);
-            return;
-        }
+        again(p, other);
+        return;
     }
     bool missed = e == LA_OK && m->verb == LA_MEMC_GET && m->keys == 1 && !p->hit && !p->error_line;
-    if (missed && f->pipe.warm && !p->warming && m->client) {
+    if (missed && f->pipe.warm && !p->warming && m->client && time_to_look_elsewhere(m)) {
         struct la_outlet *o = la_moutlet_find(f->pipe.warm, la_slice(m->names + m->key[0].at, m->key[0].n));
         if (o && la_moutlet_usable(o)) {
             p->warming = true;

@@ -7,14 +7,22 @@
  * No memory or disk: the rest is read and dropped, and the command fails. One thread. */
 #include "memcached.h"
 
+static void upload_failed(struct la_mclient *c, enum la_err e);
+
 static void on_spool_ready(void *arg)
 {
     struct la_mpart *p = arg;
     struct la_mclient *c = p->command->client;
-    if (p->ask.lane)
+    enum la_err e = la_spool_error(p->body);
+    if (p->ask.lane && e != LA_OK) {
+        la_ask_fail(&p->ask, e);
+    } else if (p->ask.lane) {
         la_ask_resume(&p->ask);
-    else if (c && c->upload == p)
+    } else if (c && c->upload == p) {
+        if (e != LA_OK)
+            upload_failed(c, e);
         la_mclient_run(c);
+    }
 }
 
 static bool begin_spool(struct la_mclient *c, struct la_mpart *p)
@@ -27,6 +35,7 @@ static bool begin_spool(struct la_mclient *c, struct la_mpart *p)
                                  .bounds = e->bounds,
                                  .dir = p->dir,
                                  .mem_bytes = u->buffer.request_bytes,
+                                 .mem_most = c->left,
                                  .file_bytes = UINT64_MAX};
     p->body = la_spool_new(&conf, on_spool_ready, p);
     return p->body != NULL;
@@ -38,6 +47,7 @@ static void upload_failed(struct la_mclient *c, enum la_err e)
     struct la_mcommand *m = p->command;
     c->upload = NULL;
     m->waits_for_data = false;
+    la_outlet_drop(p->outlet);
     la_mpart_free(p);
     m->failed = e;
     m->local =
@@ -58,10 +68,17 @@ static void data_done(struct la_mclient *c)
     c->since_ns = la_loop_now_ns(c->front->env->loop);
     if (p == NULL)
         return;
+    if (p->body && la_spool_error(p->body)) {
+        upload_failed(c, la_spool_error(p->body));
+        c->state = LA_MCLIENT_LINE;
+        return;
+    }
     c->upload = NULL;
+    struct la_outlet *o = p->outlet;
     p->command->start_ns = la_loop_now_ns(c->front->env->loop);
     p->command->due_ns = p->command->start_ns + p->command->branch->conf->timeouts.response_ms * 1000000u;
     la_mpart_submit(p);
+    la_outlet_drop(o);
 }
 
 static void keep_data(struct la_mclient *c, const char *from, size_t n)
@@ -127,6 +144,8 @@ void la_mupload_begin(struct la_mclient *c, struct la_mpart *p, uint64_t n)
     c->received = 0;
     c->last = 0;
     c->one_short = false;
+    if (p)
+        la_outlet_hold(p->outlet);
     if (p && n > LA_BULK_BYTES && !begin_spool(c, p))
         upload_failed(c, LA_MEMORY);
 }
@@ -137,5 +156,6 @@ void la_mupload_drop(struct la_mclient *c)
         return;
     c->upload->command->local = ""; /* no server has heard of it */
     c->upload->command->waits_for_data = false;
+    la_outlet_drop(c->upload->outlet);
     c->upload = NULL;
 }

@@ -57,9 +57,7 @@ static enum la_err open_in(const struct la_conf_fastcgi *f, const char *root, st
     memcpy(name, rest.p + 1, rest.n - 1);
     name[rest.n - 1] = '\0';
     *fd = la_site_open(root, f->follow_symlinks, name);
-    if (*fd >= 0)
-        return LA_OK;
-    return errno == EACCES ? LA_FORBIDDEN : LA_NOT_FOUND;
+    return *fd >= 0 ? LA_OK : la_site_cannot_open(root, errno);
 }
 
 enum la_err la_accel_find(const struct la_exchange *x, const struct la_http_head *h, int *fd)

@@ -1,12 +1,15 @@
 /* access_log.c: one line per exchange or command, gathered per worker and written in batches.
  *
  * Owns: the buffer. The descriptor is shared by all workers and opened for appending; a batch is whole lines, one
- * write(2). What cannot be written is dropped and counted in the error log: a full disk must not stop requests. */
+ * write(2), or, where only small writes stay in one piece (pipes), as many as it takes. What cannot be written is
+ * dropped and counted in the error log: a full disk must not stop requests. */
 #include "exchange.h"
 #include "lastack/json.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,11 +20,14 @@ struct la_access_log {
     struct la_text text;
     struct la_timer timer;
     int fd;
+    bool file; /* else a pipe or the like */
     enum la_log_format format;
     time_t second; /* of second_text */
     const char *second_format;
     char second_text[40];
 };
+
+static _Atomic bool stump; /* a full disk has cut a line, this worker's or another's */
 
 static void on_timer(struct la_timer *t)
 {
@@ -39,17 +45,44 @@ struct la_access_log *la_access_log_new(struct la_loop *l)
 void la_access_log_set(struct la_access_log *a, int fd, enum la_log_format format)
 {
     la_access_log_flush(a);
+    struct stat st;
     a->fd = fd;
+    a->file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     a->format = format;
+}
+
+/* How much of p leaves in one write that no other worker's gets into: whole lines. */
+static size_t one_piece(const struct la_access_log *a, const char *p, size_t n)
+{
+    if (a->file || n <= PIPE_BUF)
+        return n;
+    const char *end = memrchr(p, '\n', PIPE_BUF);
+    if (end == NULL) /* a line that is longer */
+        end = memchr(p, '\n', n);
+    return end ? (size_t)(end - p) + 1 : n;
+}
+
+/* So that what follows a line that was cut is a line of its own. */
+static void end_stump(int fd)
+{
+    if (atomic_load_explicit(&stump, memory_order_relaxed) && atomic_exchange(&stump, false) && write(fd, "\n", 1) != 1)
+        atomic_store(&stump, true);
 }
 
 void la_access_log_flush(struct la_access_log *a)
 {
     la_timer_stop(&a->timer);
-    if (a->fd >= 0 && a->text.n) {
-        ssize_t n = write(a->fd, a->text.p, a->text.n);
-        if (n != (ssize_t)a->text.n)
-            la_log_limited(LA_LOG_ERROR, 10000, "access log: %s; lines are lost", n < 0 ? strerror(errno) : "short write");
+    if (a->fd >= 0 && a->text.n)
+        end_stump(a->fd);
+    for (size_t at = 0, n; a->fd >= 0 && at < a->text.n; at += n) {
+        n = one_piece(a, a->text.p + at, a->text.n - at);
+        ssize_t written = write(a->fd, a->text.p + at, n);
+        if (written == (ssize_t)n)
+            continue;
+        if (written > 0 && a->text.p[at + (size_t)written - 1] != '\n')
+            atomic_store(&stump, true);
+        la_log_limited(LA_LOG_ERROR, 10000, "access log: %s; lines are lost", written < 0 ? strerror(errno) : "short write");
+        break;
     }
     a->text.n = 0;
 }
@@ -209,18 +242,25 @@ static void write_combined(struct la_access_log *a, const struct la_exchange *x)
     quoted(out, x->referer);
     la_text_add(out, " ", 1);
     quoted(out, x->agent);
+    named(out, " listener=", x->door->front.name);
+    la_text_str(out, x->host.n ? " host=" : " host=-");
+    escaped(out, x->host);
+    counted(out, " bytes_in=", x->body_in);
     named(out, " upstream=", l.upstream);
     named(out, " server=", l.server);
     named(out, " source=", l.source);
     counted(out, " connection=", x->conn_id);
     counted(out, " reuse=", x->conn_reuse);
-    timed(out, " queue=", x->queue_ns);
-    timed(out, " connect=", x->connect_ns);
-    timed(out, " backend=", x->backend_ns);
-    timed(out, " total=", x->end_ns - x->start_ns);
+    timed(out, " queue_ms=", x->queue_ns);
+    timed(out, " connect_ms=", x->connect_ns);
+    timed(out, " backend_ms=", x->backend_ns);
+    timed(out, " total_ms=", x->end_ns - x->start_ns);
+    counted(out, " retries=", x->retries);
     named(out, " error=", l.error);
-    if (x->tls)
+    if (x->tls) {
         named(out, " tls=", x->tls);
+        named(out, " tls_resumed=", x->tls_resumed ? "true" : "false");
+    }
     la_text_add(out, "\n", 1);
 }
 
@@ -251,7 +291,7 @@ static void command_json(struct la_access_log *a, const char *listener, const st
     la_text_add(&a->text, "\n", 1);
 }
 
-static void command_combined(struct la_access_log *a, const struct la_command_note *n)
+static void command_combined(struct la_access_log *a, const char *listener, const struct la_command_note *n)
 {
     static const char format[] = "%d/%b/%Y:%H:%M:%S +0000";
     struct la_text *out = &a->text;
@@ -265,13 +305,14 @@ static void command_combined(struct la_access_log *a, const struct la_command_no
     }
     named(out, "\" ", n->result);
     counted(out, " ", n->bytes_out);
+    named(out, " listener=", listener);
     counted(out, " bytes_in=", n->bytes_in);
     counted(out, " keys=", n->keys);
     counted(out, " hits=", n->hits);
     counted(out, " misses=", n->misses);
     named(out, " upstream=", n->upstream);
     named(out, " server=", n->server);
-    timed(out, " total=", n->total_ns);
+    timed(out, " total_ms=", n->total_ns);
     named(out, " error=", n->error ? la_err_name(n->error) : "");
     la_text_add(out, "\n", 1);
 }
@@ -296,7 +337,7 @@ void la_access_log_command(struct la_access_log *a, const char *listener, const 
     if (a->format == LA_FORMAT_JSON)
         command_json(a, listener, n);
     else
-        command_combined(a, n);
+        command_combined(a, listener, n);
     soon(a);
 }
 

@@ -61,7 +61,7 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
     x->proxy = p;
     x->door = d;
     d->users++;
-    x->view = p->view;
+    x->view = d->view;
     x->view->users++;
     la_list_init(&x->node);
     la_list_init(&x->late_node);
@@ -77,6 +77,20 @@ static struct la_exchange *exchange_new(struct la_client *c, const struct la_htt
         x->tls_resumed = facts.resumed;
     }
     return x;
+}
+
+void la_exchange_hold(struct la_exchange *x)
+{
+    x->call.entered++;
+}
+
+bool la_exchange_let_go(struct la_exchange *x)
+{
+    x->call.entered--;
+    if (!x->free_me)
+        return true;
+    la_exchange_free(x);
+    return false;
 }
 
 /* Frees it when no callback of its call is on the stack. */
@@ -143,6 +157,13 @@ void la_exchange_log(struct la_exchange *x)
     }
     la_access_log_write(x->proxy->log, x);
     x->method = x->target = x->host = x->agent = x->referer = la_slice(NULL, 0);
+}
+
+/* Its call is over, or is left: what it took is the backend's time. Nothing more is added to what is logged. */
+void la_exchange_count_call(struct la_exchange *x)
+{
+    if (!x->logged)
+        x->backend_ns += now_ns(x) - x->call.begun_ns;
 }
 
 /* A request for an upgrade holds one of pool.tunnels from before it is sent. */
@@ -223,7 +244,8 @@ static void start_call(struct la_exchange *x, struct la_conn *c)
     uint64_t now = now_ns(x);
     if ((x->upgrade && !reserve_tunnel(x, c->outlet->pool.server)) || (x->binds && !la_pin_bind(x, c))) {
         la_exchange_release_tunnel(x);
-        la_conn_release(&c, LA_REUSE, LA_CLOSE_GOODBYE);
+        /* One whose last request this was to be has not said goodbye, and nobody else may have it. */
+        la_conn_release(&c, c->item.goodbye ? LA_RESET : LA_REUSE, LA_CLOSE_ABORTED);
         la_exchange_fail(x, LA_TUNNELS_FULL);
         return;
     }
@@ -252,25 +274,35 @@ static void make_preface(struct la_exchange *x)
     x->waiter.preface = la_slice(x->preface, n);
 }
 
-void la_exchange_acquire(struct la_exchange *x)
+static void acquire(struct la_exchange *x)
 {
     enum la_err e = LA_OK;
     if (x->conf->send_proxy && x->waiter.preface.n == 0 && x->turn.client)
         make_preface(x);
+    if (!x->call.protocol->tells_expect)
+        la_turn_continue(&x->turn);
+    if (x->state == LA_X_OVER) /* the client left, as that was written */
+        return;
     x->state = LA_X_QUEUED;
     x->queued_ns = now_ns(x);
     x->waiter.replayable = idempotent(x) && (x->held || x->call.body == LA_BODY_NONE);
     struct la_conn *c;
     if (!la_pin_take(x, &c))
         c = la_upstreams_acquire(x->branch, &x->waiter, &e);
-    if (e != LA_OK) {
-        la_exchange_fail(x, e); /* x may be gone */
-        return;
-    }
-    if (c)
+    if (e != LA_OK)
+        la_exchange_fail(x, e);
+    else if (c)
         start_call(x, c);
     if (x->state == LA_X_QUEUED || x->state == LA_X_CALLING)
         watch_later(x);
+}
+
+/* It may get its connection, its answer and its end within. */
+void la_exchange_acquire(struct la_exchange *x)
+{
+    la_exchange_hold(x);
+    acquire(x);
+    la_exchange_let_go(x);
 }
 
 static void on_conn(struct la_waiter *w, struct la_conn *c)
@@ -321,8 +353,6 @@ static enum la_err route(struct la_exchange *x, const struct la_http_head *head)
     struct la_snapshot *s = x->view->snapshot;
     if (head->method == LA_METHOD_CONNECT || head->method == LA_METHOD_TRACE)
         return LA_METHOD_REFUSED;
-    if (x->door->conf == NULL)
-        return LA_DRAINING;
     if (!la_route_find(s, x->door->conf, head->host, head->target, &hit))
         return LA_NO_ROUTE;
     x->conf = s->plan[hit.plan].conf;
@@ -412,10 +442,12 @@ static void on_body_spool(void *arg)
         refuse(x, la_spool_error(x->body));
         return;
     }
+    la_exchange_hold(x); /* room brings the bytes that waited, and what is wrong with them */
     if (x->body && !x->body_complete)
         give_room(x);
-    if (x->state == LA_X_CALLING || x->state == LA_X_RELAYING)
+    if (x->state == LA_X_CALLING || x->state == LA_X_RELAYING || x->state == LA_X_ABORTED)
         la_call_body_ready(&x->call);
+    la_exchange_let_go(x);
 }
 
 static enum la_err store(struct la_exchange *x, struct la_slice piece)
@@ -446,6 +478,7 @@ static void refuse(struct la_exchange *x, enum la_err e)
     }
     if (x->call.conn) { /* its request can never be completed */
         struct la_conn *c = x->call.conn;
+        la_exchange_count_call(x);
         la_call_stop(&x->call);
         x->call.conn = NULL;
         la_conn_release(&c, LA_RESET, LA_CLOSE_ABORTED);
@@ -479,7 +512,7 @@ static void on_body(struct la_turn *t, struct la_slice piece, bool last)
         /* Some servers take trailers for fields of the head: none pass where a field tells who the client is. */
         bool pass = !x->view->snapshot->conf->client_headers;
         if (pass && t->trailer && t->body.trailer_n && (x->trailers = la_buf_get(&x->proxy->env, true)) != NULL)
-            x->trailers->n = (uint32_t)la_turn_trailers(t, x->trailers->p, x->trailers->cap).n;
+            x->trailers->n = (uint32_t)la_request_trailers(x, x->trailers->p, x->trailers->cap);
     }
     if (x->state == LA_X_READING && last)
         la_exchange_acquire(x);
@@ -516,6 +549,7 @@ static void on_gone(struct la_turn *t, enum la_err e)
         la_exchange_over(x);
         return;
     }
+    la_exchange_count_call(x);
     la_exchange_log(x);
     x->state = LA_X_ABORTED;
     la_relay_client_left(x);

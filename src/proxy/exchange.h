@@ -82,6 +82,7 @@ extern const struct la_service la_exchange_service;
 
 /* request.c: makes the request for the server in p->request and encodes it. */
 enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *head, const struct la_conf_route *route);
+size_t la_request_trailers(const struct la_exchange *x, char *buf, size_t cap); /* those that pass, as lines; 0: none */
 struct la_slice la_request_scheme(const struct la_exchange *x); /* of the client's request: "http" or "https" */
 /* response.c */
 /* Via: the version that the message came with, and who we are. */
@@ -92,7 +93,7 @@ static inline struct la_slice la_via(unsigned minor)
 void la_response_from_head(struct la_exchange *x, const struct la_http_head *h);
 void la_response_error(struct la_exchange *x, enum la_err e); /* answers on the turn */
 struct la_response *la_response_fresh(struct la_exchange *x); /* the worker's scratch one, emptied */
-struct la_slice la_response_date(void);
+struct la_slice la_response_date(const struct la_exchange *x);
 /* tunnel.c: client and connection become a tunnel; the exchange is logged when it ends. */
 void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct la_slice early);
 void la_tunnel_close(struct la_exchange *x);
@@ -117,11 +118,15 @@ void la_relay_on_room(struct la_turn *t);
 void la_relay_client_left(struct la_exchange *x); /* while its call is under way */
 void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause); /* resets the connection, ends the exchange */
 /* exchange.c */
-void la_exchange_acquire(struct la_exchange *x); /* gets it a connection, or into the line for one */
+void la_exchange_acquire(struct la_exchange *x); /* gets it a connection, or into the line for one; x may be gone then */
 /* Answers with an error of our own; when the response has begun the client is shown that it ends early. */
 void la_exchange_fail(struct la_exchange *x, enum la_err e);
+void la_exchange_count_call(struct la_exchange *x);
 void la_exchange_log(struct la_exchange *x); /* before the client's buffer goes */
 void la_exchange_release_tunnel(struct la_exchange *x);
+/* Between these it may end, and stays until the latter. False: it has ended, and may be gone. */
+void la_exchange_hold(struct la_exchange *x);
+bool la_exchange_let_go(struct la_exchange *x);
 void la_exchange_free(struct la_exchange *x); /* when no callback of its call is on the stack any more */
 void la_exchange_over(struct la_exchange *x); /* logs, lets go of everything, frees */
 void la_exchange_kill(struct la_exchange *x); /* at exit: drops what is under way */

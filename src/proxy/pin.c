@@ -253,6 +253,7 @@ bool la_pin_response(struct la_exchange *x, const struct la_http_head *h)
     }
     if (what != ALL_BOUND || h->status != 401)
         return true;
+    la_exchange_count_call(x);
     la_call_stop(&x->call);
     x->call.conn = NULL;
     la_conn_release(&c, LA_RESET, LA_CLOSE_ABORTED);

@@ -33,7 +33,7 @@ void la_proxy_init(struct la_proxy *p, struct la_loop *l, struct la_filer *f, st
     p->script = la_xcalloc(1, sizeof *p->script);
 }
 
-/* Views that no exchange uses any more, but the present one, are let go. */
+/* Views that nobody uses any more, but the present one, are let go. */
 void la_proxy_drop_views(struct la_proxy *p)
 {
     struct la_view *v;
@@ -167,22 +167,36 @@ void la_door_init(struct la_door *d, struct la_proxy *p, struct la_client_stats 
     la_list_push_back(&p->doors, &d->node);
 }
 
+static void pipe_drop(struct la_front *f)
+{
+    struct la_branch *const held[] = {f->pipe.branch, f->pipe.failover, f->pipe.warm};
+    for (unsigned i = 0; i < la_count(held); i++)
+        if (held[i])
+            la_branch_drop(held[i]);
+}
+
 void la_door_fini(struct la_door *d)
 {
     la_list_remove(&d->node);
+    pipe_drop(&d->front);
+    if (d->view)
+        d->view->users--;
+    la_proxy_drop_views(d->proxy);
     la_tls_unref(&d->front.tls);
     free(d->front.proxy_net);
     d->front.proxy_net = NULL;
 }
 
-/* The worker's part of the upstream of this name in the present configuration; NULL: none. */
+/* The worker's part of the upstream of this name in the present configuration, held; NULL: none. */
 static struct la_branch *branch_of(struct la_proxy *p, const char *name, const struct la_conf_upstream **conf)
 {
     const struct la_snapshot *s = p->view->snapshot;
     for (unsigned i = 0; name && i < s->plans; i++)
         if (strcmp(s->plan[i].conf->name, name) == 0) {
+            struct la_branch *b = la_upstreams_branch(p->upstreams, s->plan[i].shared);
             *conf = s->plan[i].conf;
-            return la_upstreams_branch(p->upstreams, s->plan[i].shared);
+            la_branch_hold(b);
+            return b;
         }
     return NULL;
 }
@@ -193,6 +207,7 @@ static void configure_pipe(struct la_door *d, const struct la_conf_listen *l)
     struct la_front *f = &d->front;
     const struct la_conf_upstream *u = NULL, *other;
     f->protocol = la_client_protocol_find(l->protocol);
+    pipe_drop(f);
     f->pipe.branch = f->protocol ? branch_of(d->proxy, l->upstream, &u) : NULL;
     f->pipe.failover = u ? branch_of(d->proxy, u->memcached.failover, &other) : NULL;
     f->pipe.warm = u ? branch_of(d->proxy, u->memcached.warm_from, &other) : NULL;
@@ -206,10 +221,10 @@ void la_door_configure(struct la_door *d, const struct la_conf_listen *l, struct
 {
     struct la_front *f = &d->front;
     d->conf = l;
-    if (l == NULL) {
-        f->pipe.branch = f->pipe.failover = f->pipe.warm = NULL;
-        return;
-    }
+    if (d->view)
+        d->view->users--;
+    d->view = d->proxy->view;
+    d->view->users++;
     configure_pipe(d, l);
     f->name = l->name;
     f->handshake_ms = l->handshake_ms;

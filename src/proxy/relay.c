@@ -60,6 +60,8 @@ static void on_sent(struct la_call *c)
 void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause)
 {
     struct la_conn *conn = x->call.conn;
+    if (conn)
+        la_exchange_count_call(x);
     la_call_stop(&x->call);
     x->call.conn = NULL;
     if (conn)
@@ -109,10 +111,10 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
         int fd;
         x->accel_error = la_accel_find(x, h, &fd);
         x->accel = x->accel_error != LA_OK || fd >= 0;
-        if (fd >= 0)
-            la_static_instead(x, h, fd);
         if (la_accel_unbuffered(h))
             x->turn.spool_conf.file_bytes = 0;
+        if (fd >= 0)
+            la_static_instead(x, h, fd); /* h may be no more */
         if (x->accel) { /* an error is told when the script has ended; the length that it names may be the file's */
             c->decoder.framing = c->decoder.framing == LA_FRAMING_LENGTH ? LA_FRAMING_CLOSE : c->decoder.framing;
             c->decoder.left = 0;
@@ -160,7 +162,7 @@ void la_relay_on_room(struct la_turn *t)
 static void on_end(struct la_call *c, struct la_slice lines)
 {
     struct la_exchange *x = of_call(c);
-    x->backend_ns += now_ns(x) - c->begun_ns;
+    la_exchange_count_call(x);
     if (x->turn.client == NULL) {
         la_exchange_over(x);
         return;
@@ -183,6 +185,7 @@ static void on_upgraded(struct la_call *c, const struct la_http_head *h, struct 
         la_tunnel_start(x, h, early);
         return;
     }
+    la_exchange_count_call(x);
     c->conn = NULL;
     la_conn_release(&conn, LA_RESET, LA_CLOSE_PROTOCOL_ERROR);
     la_exchange_fail(x, LA_UPGRADE_FAILED);
@@ -235,7 +238,7 @@ static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause c
     bool reused = !conn->fresh;
     c->conn = NULL;
     la_exchange_release_tunnel(x);
-    x->backend_ns += now_ns(x) - c->begun_ns;
+    la_exchange_count_call(x);
     if (cause == LA_CLOSE_TIMEOUT && x->turn.client == NULL)
         cause = LA_CLOSE_ABORTED; /* abort_wait is over */
     /* Slow or odd answers put a server out only where another one can take over. */

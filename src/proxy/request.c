@@ -1,5 +1,6 @@
 /* request.c: the request as the server gets it: the client's fields less what belongs to one hop or is not to
- * be believed, plus who forwarded it (X-Forwarded-*, Forwarded, Via) and what the configuration sets.
+ * be believed, plus who forwarded it (X-Forwarded-*, Forwarded, Via) and what the configuration sets. What it
+ * names, to set or to remove, is neither taken over from the client nor added here.
  *
  * Fields are added after hop-by-hop removal, so that `Connection: X-Forwarded-For` removes nothing of ours.
  */
@@ -8,22 +9,25 @@
 
 #include <stdio.h>
 
-/* Joins the values of a field that may have come several times; cap-bounded. */
-static struct la_slice joined(const struct la_http_head *h, enum la_http_field f, char *buf, size_t cap)
+/* X-Forwarded-*, Forwarded, Via, the certificate's subject and Max-Forwards. */
+_Static_assert(LA_CONF_SETS_MOST + 7 <= LA_EXTRA_MAX, "fields that are set leave room for ours");
+
+/* Joins the values of a field that may have come several times, and a comma for the next. False: they do not fit. What a trusted hop
+ * wrote stands behind what its client made up: nothing is ever left out. */
+static bool join(const struct la_http_head *h, enum la_http_field f, char *buf, size_t cap, size_t *n)
 {
-    size_t n = 0;
+    *n = 0;
     for (size_t i = 0; i < h->headers; i++) {
         struct la_slice v = la_http_value(h, i);
-        if (h->header[i].field != f || v.n == 0 || n + v.n + 2 > cap)
+        if (h->header[i].field != f || v.n == 0)
             continue;
-        if (n) {
-            memcpy(buf + n, ", ", 2);
-            n += 2;
-        }
-        memcpy(buf + n, v.p, v.n);
-        n += v.n;
+        if (v.n + 2 > cap - *n)
+            return false;
+        memcpy(buf + *n, v.p, v.n);
+        memcpy(buf + *n + v.n, ", ", 2);
+        *n += v.n + 2;
     }
-    return la_slice(buf, n);
+    return true;
 }
 
 static void drop_field(struct la_fields *f, enum la_http_field field)
@@ -48,19 +52,15 @@ struct made {
     char xff[4096], forwarded[4096], hops[16], peer[LA_ADDR_TEXT], subject[2048];
 };
 
-static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
+static bool add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
 {
     const struct la_http_head *h = f->head;
-    struct la_slice before = trust ? joined(h, LA_FIELD_X_FORWARDED_FOR, m->xff, sizeof m->xff - LA_ADDR_TEXT - 2)
-                                   : la_slice(m->xff, 0);
-    struct la_slice peer = la_slice_str(m->peer), all = peer;
-    if (before.n) {
-        memcpy(m->xff + before.n, ", ", 2);
-        memcpy(m->xff + before.n + 2, peer.p, peer.n);
-        all = la_slice(m->xff, before.n + 2 + peer.n);
-    }
+    size_t n = 0, peer_n = strlen(m->peer);
+    if (trust && !join(h, LA_FIELD_X_FORWARDED_FOR, m->xff, sizeof m->xff - LA_ADDR_TEXT, &n))
+        return false;
+    memcpy(m->xff + n, m->peer, peer_n);
     drop_field(f, LA_FIELD_X_FORWARDED_FOR);
-    la_fields_add_known(f, LA_SLICE("X-Forwarded-For"), all);
+    la_fields_add_known(f, LA_SLICE("X-Forwarded-For"), la_slice(m->xff, n + peer_n));
     if (!trust || la_http_find(h, LA_FIELD_X_FORWARDED_PROTO) < 0) {
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
         la_fields_add_known(f, LA_SLICE("X-Forwarded-Proto"), x->tls ? LA_SLICE("https") : LA_SLICE("http"));
@@ -70,41 +70,42 @@ static void add_x_forwarded(struct la_exchange *x, struct la_fields *f, bool tru
         if (x->host.n)
             la_fields_add_known(f, LA_SLICE("X-Forwarded-Host"), x->host);
     }
+    return true;
 }
 
-static void add_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
+static bool add_forwarded(struct la_exchange *x, struct la_fields *f, bool trust, struct made *m)
 {
-    struct la_slice before =
-        trust ? joined(f->head, LA_FIELD_FORWARDED, m->forwarded, sizeof m->forwarded - 1024)
-              : la_slice(m->forwarded, 0);
+    size_t before = 0;
+    if (trust && !join(f->head, LA_FIELD_FORWARDED, m->forwarded, sizeof m->forwarded - 1024, &before))
+        return false;
     bool v6 = la_addr_family(&x->peer) == AF_INET6, ip = v6 || la_addr_family(&x->peer) == AF_INET;
     size_t host_n = la_min64(x->host.n, 512);
-    int n =
-        snprintf(m->forwarded + before.n, sizeof m->forwarded - before.n, "%sfor=%s%s%s;proto=http%s%s%.*s%s",
-                 before.n ? ", " : "", v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "",
-                 x->tls ? "s" : "", host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
+    int n = snprintf(m->forwarded + before, sizeof m->forwarded - before, "for=%s%s%s;proto=http%s%s%.*s%s",
+                     v6 ? "\"[" : "", ip ? m->peer : "unknown", v6 ? "]\"" : "", x->tls ? "s" : "",
+                     host_n ? ";host=\"" : "", (int)host_n, x->host.p, host_n ? "\"" : "");
     drop_field(f, LA_FIELD_FORWARDED);
-    la_fields_add(f, LA_SLICE("Forwarded"), la_slice(m->forwarded, before.n + (size_t)n));
+    la_fields_add(f, LA_SLICE("Forwarded"), la_slice(m->forwarded, before + (size_t)n));
+    return true;
 }
 
-static void forward(struct la_exchange *x, struct la_fields *f, struct made *m)
+/* False: too much of it came. */
+static bool forward(struct la_exchange *x, struct la_fields *f, struct made *m)
 {
     const struct la_conf *conf = x->view->snapshot->conf;
     enum la_forwarded_mode mode = conf->forwarded.mode;
     bool trust = trusted(conf, &x->peer);
     la_addr_host_text(&x->peer, m->peer);
     if (mode == LA_FORWARDED_OFF)
-        return;
+        return true;
     if (!trust) { /* whoever set them, it was nobody we know */
         drop_field(f, LA_FIELD_X_FORWARDED_FOR);
         drop_field(f, LA_FIELD_X_FORWARDED_PROTO);
         drop_field(f, LA_FIELD_X_FORWARDED_HOST);
         drop_field(f, LA_FIELD_FORWARDED);
     }
-    if (mode == LA_FORWARDED_X || mode == LA_FORWARDED_BOTH)
-        add_x_forwarded(x, f, trust, m);
-    if (mode == LA_FORWARDED_RFC7239 || mode == LA_FORWARDED_BOTH)
-        add_forwarded(x, f, trust, m);
+    if (mode != LA_FORWARDED_RFC7239 && !add_x_forwarded(x, f, trust, m))
+        return false;
+    return mode == LA_FORWARDED_X || add_forwarded(x, f, trust, m);
 }
 
 /* Are these the same name to a server? CGI makes '-' and '_' one. */
@@ -131,24 +132,61 @@ static void tell_subject(struct la_exchange *x, struct la_fields *f, struct made
         for (size_t k = 0; conf->listen[i].tls.client_header && k < f->head->headers; k++)
             if (same_field(la_http_name(f->head, k), conf->listen[i].tls.client_header))
                 la_fields_drop(f, k);
-    const char *name = x->door->conf ? x->door->conf->tls.client_header : NULL;
+    const char *name = x->door->conf->tls.client_header;
     size_t n = name ? la_tls_subject(&x->turn.client->stream, m->subject, sizeof m->subject) : 0;
     if (n)
         la_fields_add(f, la_slice_str(name), la_slice(m->subject, n));
 }
 
+/* Some servers take trailers for fields of the head: what is set or removed there does not come by this way. */
+static bool may_trail(const struct la_conf_upstream *u, struct la_slice name)
+{
+    for (size_t k = 0; k < u->removes; k++)
+        if (same_field(name, u->remove[k]))
+            return false;
+    for (size_t k = 0; k < u->sets; k++)
+        if (same_field(name, u->set[k].name))
+            return false;
+    return true;
+}
+
+size_t la_request_trailers(const struct la_exchange *x, char *buf, size_t cap)
+{
+    struct la_http_writer w;
+    struct la_slice name, value;
+    uint32_t at = 0;
+    la_http_writer_init(&w, buf, cap);
+    while (la_http_trailer_next(&x->turn.body, &at, &name, &value))
+        if (may_trail(x->conf, name))
+            la_http_write_header(&w, name, value);
+    return w.overflow ? 0 : w.n;
+}
+
+static bool is_configured(const struct la_conf_upstream *u, struct la_slice name)
+{
+    for (size_t k = 0; k < u->removes; k++)
+        if (la_slice_ieq(name, la_slice_str(u->remove[k])))
+            return true;
+    for (size_t k = 0; k < u->sets; k++)
+        if (la_slice_ieq(name, la_slice_str(u->set[k].name)))
+            return true;
+    return false;
+}
+
+/* The configuration's word is the last: over the client's fields, and over those that were added to them. */
 static void configured(struct la_exchange *x, struct la_fields *f)
 {
     const struct la_conf_upstream *u = x->conf;
-    for (size_t i = 0; u->removes + u->sets && i < f->head->headers; i++) {
-        struct la_slice name = la_http_name(f->head, i);
-        for (size_t k = 0; k < u->removes; k++)
-            if (la_slice_ieq(name, la_slice_str(u->remove[k])))
-                la_fields_drop(f, i);
-        for (size_t k = 0; k < u->sets; k++)
-            if (la_slice_ieq(name, la_slice_str(u->set[k].name)))
-                la_fields_drop(f, i);
-    }
+    unsigned ours = f->extras;
+    if (u->removes + u->sets == 0)
+        return;
+    for (size_t i = 0; i < f->head->headers; i++)
+        if (is_configured(u, la_http_name(f->head, i)))
+            la_fields_drop(f, i);
+    f->extras = 0;
+    for (unsigned i = 0; i < ours; i++)
+        if (!is_configured(u, f->extra[i].name))
+            la_fields_add(f, f->extra[i].name, f->extra[i].value);
     for (size_t k = 0; k < u->sets; k++) {
         if (la_slice_ieq(la_slice_str(u->set[k].name), LA_SLICE("host")))
             x->proxy->request->host = la_slice_str(u->set[k].value);
@@ -215,7 +253,7 @@ struct la_slice la_request_scheme(const struct la_exchange *x)
 }
 
 /* A script of the site that was found before. */
-static enum la_err add_params(struct la_exchange *x, const struct la_http_head *head, struct la_request *r)
+static enum la_err add_params(struct la_exchange *x, struct la_request *r)
 {
     struct la_script *s = x->proxy->script;
     r->param = NULL;
@@ -223,7 +261,6 @@ static enum la_err add_params(struct la_exchange *x, const struct la_http_head *
     if (x->conf->fastcgi.root == NULL)
         return LA_OK;
     s->x = x;
-    s->head = head;
     s->hit = x->proxy->site;
     return la_script_params(s, r);
 }
@@ -254,15 +291,16 @@ enum la_err la_request_make(struct la_exchange *x, const struct la_http_head *he
                  la_slice_ieq(head->upgrade, LA_SLICE("websocket"));
     r->upgrade = x->upgrade ? head->upgrade : la_slice(NULL, 0);
     drop_lookalikes(x, &r->fields);
-    forward(x, &r->fields, &m);
+    if (!forward(x, &r->fields, &m))
+        return LA_HEAD_TOO_LARGE;
     la_fields_add_known(&r->fields, LA_SLICE("Via"), la_via(head->minor));
-    configured(x, &r->fields);
     tell_subject(x, &r->fields, &m);
 
     struct la_call *c = &x->call;
     enum la_err e = count_hops(&r->fields, m.hops, sizeof m.hops);
+    configured(x, &r->fields);
     if (e == LA_OK)
-        e = add_params(x, head, r);
+        e = add_params(x, r);
     if (e != LA_OK)
         return e;
     c->method = head->method;

@@ -2,9 +2,10 @@
  * responses of our own, with their RFC 9209 Proxy-Status. */
 #include "exchange.h"
 #include "accel.h"
+#include "lastack/condition.h"
+#include "site.h"
 
 #include <stdio.h>
-#include <time.h>
 
 struct la_response *la_response_fresh(struct la_exchange *x)
 {
@@ -20,6 +21,20 @@ struct la_response *la_response_fresh(struct la_exchange *x)
     return r;
 }
 
+/* IMF-fixdate, made when a second is over; between those nobody's clock is asked. */
+struct la_slice la_response_date(const struct la_exchange *x)
+{
+    static _Thread_local char text[LA_HTTP_DATE];
+    static _Thread_local uint64_t until_ns;
+    uint64_t now_ns = la_loop_now_ns(x->proxy->env.loop);
+    if (now_ns >= until_ns) {
+        uint64_t wall_ns = la_wall_ns();
+        la_http_date_write(text, (int64_t)(wall_ns / 1000000000u));
+        until_ns = now_ns + 1000000000u - wall_ns % 1000000000u;
+    }
+    return la_slice(text, LA_HTTP_DATE - 1);
+}
+
 void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
 {
     struct la_response *r = la_response_fresh(x);
@@ -33,6 +48,8 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
             la_fields_drop(&r->fields, i);
     la_pin_strip(x, h, &r->fields);
     la_fields_add_known(&r->fields, LA_SLICE("Via"), la_via(h->minor));
+    if ((h->present & LA_FIELD_BIT(DATE)) == 0 && h->status >= 200) /* RFC 9110 6.6.1 */
+        la_fields_add_known(&r->fields, LA_SLICE("Date"), la_response_date(x));
     r->announce = h->has_length;
     r->length = h->announced_length;
     switch (h->framing) {
@@ -45,21 +62,6 @@ void la_response_from_head(struct la_exchange *x, const struct la_http_head *h)
     /* A request body that is still under way would be taken for the next request. */
     r->close = !x->turn.body_done;
     x->status = h->status;
-}
-
-/* IMF-fixdate, made once a second. */
-struct la_slice la_response_date(void)
-{
-    static _Thread_local char text[40];
-    static _Thread_local time_t at;
-    time_t now = (time_t)(la_wall_ns() / 1000000000u);
-    if (now != at) {
-        struct tm tm;
-        gmtime_r(&now, &tm);
-        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        at = now;
-    }
-    return la_slice_str(text);
 }
 
 void la_response_error(struct la_exchange *x, enum la_err e)
@@ -83,17 +85,19 @@ void la_response_error(struct la_exchange *x, enum la_err e)
     bool understood = info->status >= 500 || e == LA_LAST_HOP || e == LA_NO_ROUTE || e == LA_METHOD_REFUSED || e == LA_AUTH_REFUSED ||
                       e == LA_NOT_FOUND || e == LA_FORBIDDEN;
     r->close = !x->turn.body_done || x->turn.method == LA_METHOD_CONNECT || !understood;
-    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date(x));
     la_fields_add(&r->fields, LA_SLICE("Content-Type"), LA_SLICE("text/plain; charset=utf-8"));
     la_fields_add(&r->fields, LA_SLICE("Proxy-Status"), la_slice(status, (size_t)n));
     if (info->status == 503)
         la_fields_add(&r->fields, LA_SLICE("Retry-After"), LA_SLICE("1"));
     if (e == LA_METHOD_REFUSED || e == LA_LAST_HOP)
-        la_fields_add(&r->fields, LA_SLICE("Allow"), LA_SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+        la_fields_add(&r->fields, LA_SLICE("Allow"),
+                      x->proxy->site->kind == LA_SITE_FILE ? LA_SLICE("GET, HEAD")
+                                                           : LA_SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
     x->status = info->status;
+    la_exchange_hold(x); /* a client that goes within takes it along */
     la_turn_respond(&x->turn, r);
-    if (!x->turn.client)
-        return;
     la_turn_send(&x->turn, la_slice(body, (size_t)body_n));
     la_turn_end(&x->turn, la_slice(NULL, 0));
+    la_exchange_let_go(x);
 }

@@ -80,17 +80,28 @@ static struct la_slice script_root(const struct la_conf_fastcgi *f)
     return la_slice_str(f->script_root ? f->script_root : f->root);
 }
 
-/* $http_NAME: the first field of that name, "-" written as "_". */
+/* Is this the field that a variable's name means? "_" stands for "-" alone: a field with "_" is another one. */
+static bool is_named(struct la_slice field, struct la_slice name)
+{
+    size_t k = 0;
+    while (field.n == name.n && k < name.n && (field.p[k] | 0x20) == (name.p[k] == '_' ? '-' : name.p[k] | 0x20))
+        k++;
+    return field.n == name.n && k == name.n;
+}
+
+/* $http_NAME: the first field of that name as the request carries it, ours before the client's: what was dropped is not
+ * there. */
 static struct la_slice header(const struct la_script *s, struct la_slice name)
 {
-    for (size_t i = 0; i < s->head->headers; i++) {
-        struct la_slice n = la_http_name(s->head, i);
-        size_t k = 0;
-        while (n.n == name.n && k < n.n && (n.p[k] == '-' ? name.p[k] == '_' : (n.p[k] | 0x20) == (name.p[k] | 0x20)))
-            k++;
-        if (n.n == name.n && k == n.n)
-            return la_http_value(s->head, i);
-    }
+    const struct la_fields *f = &s->request->fields;
+    if (is_named(LA_SLICE("host"), name))
+        return s->request->host;
+    for (unsigned i = 0; i < f->extras; i++)
+        if (is_named(f->extra[i].name, name))
+            return f->extra[i].value;
+    for (size_t i = 0; i < f->head->headers; i++)
+        if (!f->head->header[i].hop && !la_fields_dropped(f, i) && is_named(la_http_name(f->head, i), name))
+            return la_http_value(f->head, i);
     return LA_SLICE("");
 }
 
@@ -99,7 +110,6 @@ static struct la_slice variable(struct la_script *s, enum la_variable v, struct 
     const struct la_site_hit *hit = s->hit;
     const struct la_conf_fastcgi *f = &s->x->conf->fastcgi;
     struct la_addr local;
-    int type;
     switch (v) {
     case LA_VARIABLE_URI:
     case LA_VARIABLE_DOCUMENT_URI: return hit->uri;
@@ -119,11 +129,9 @@ static struct la_slice variable(struct la_script *s, enum la_variable v, struct 
     case LA_VARIABLE_HOST: return bare_host(s->x->host);
     case LA_VARIABLE_SCHEME: return la_request_scheme(s->x);
     case LA_VARIABLE_HTTPS: return la_request_scheme(s->x).n == 5 ? LA_SLICE("on") : LA_SLICE("");
-    case LA_VARIABLE_METHOD: return s->head->method_text;
-    case LA_VARIABLE_PROTOCOL: return s->head->minor ? LA_SLICE("HTTP/1.1") : LA_SLICE("HTTP/1.0");
-    case LA_VARIABLE_CONTENT_TYPE:
-        type = la_http_find(s->head, LA_FIELD_CONTENT_TYPE);
-        return type < 0 ? LA_SLICE("") : la_http_value(s->head, (size_t)type);
+    case LA_VARIABLE_METHOD: return s->request->method;
+    case LA_VARIABLE_PROTOCOL: return s->request->fields.head->minor ? LA_SLICE("HTTP/1.1") : LA_SLICE("HTTP/1.0");
+    case LA_VARIABLE_CONTENT_TYPE: return header(s, LA_SLICE("content_type"));
     case LA_VARIABLE_HTTP: return header(s, field);
     case LA_VARIABLE_NONE: break;
     }
@@ -204,6 +212,7 @@ static const struct usual {
 enum la_err la_script_params(struct la_script *s, struct la_request *r)
 {
     const struct la_conf_fastcgi *f = &s->x->conf->fastcgi;
+    s->request = r;
     s->used = 0;
     s->params = 0;
     s->overflow = s->local_known = false;

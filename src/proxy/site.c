@@ -13,6 +13,8 @@
  * (static.c). */
 #include "site.h"
 
+#include "lastack/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -117,7 +119,10 @@ static int open_beneath(const char *root, bool follow, const char *path, int fla
         struct open_how how = {.flags = (uint64_t)flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
         if (flags & O_PATH)
             how.flags &= ~(uint64_t)(O_NONBLOCK | O_NOCTTY);
-        fd = (int)syscall(SYS_openat2, dir, *path ? path : ".", &how, sizeof how);
+        int tries = 2; /* EAGAIN: something was renamed just now, on the way */
+        do
+            fd = (int)syscall(SYS_openat2, dir, *path ? path : ".", &how, sizeof how);
+        while (fd < 0 && errno == EAGAIN && --tries > 0);
         if (fd < 0 && (errno == ENOSYS || errno == EPERM))
             fd = open_walking(dir, path, flags);
     }
@@ -133,10 +138,12 @@ static int only(int fd, mode_t kind)
     struct stat st;
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind)
+    bool looked = fstat(fd, &st) == 0;
+    if (looked && (st.st_mode & S_IFMT) == kind)
         return fd;
+    int e = looked ? ENOENT : errno;
     close(fd);
-    errno = ENOENT;
+    errno = e;
     return -1;
 }
 
@@ -145,12 +152,32 @@ int la_site_open(const char *root, bool follow_symlinks, const char *path)
     return only(open_beneath(root, follow_symlinks, path, O_RDONLY), S_IFREG);
 }
 
-static bool is_there(const struct la_conf_fastcgi *f, const char *path, mode_t kind)
+enum la_err la_site_cannot_open(const char *root, int e)
+{
+    switch (e) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+    case EXDEV:
+    case ENXIO: /* a socket, a device without a driver */
+    case ENODEV: return LA_NOT_FOUND;
+    case EACCES:
+    case EPERM: return LA_FORBIDDEN;
+    default: break;
+    }
+    la_log_limited(LA_LOG_ERROR, 10000, "cannot open files under %s: %s", root, strerror(e));
+    return LA_INTERNAL;
+}
+
+/* LA_OK, LA_NOT_FOUND (also where it may not be looked at), or LA_INTERNAL: nobody knows. */
+static enum la_err is_there(const struct la_conf_fastcgi *f, const char *path, mode_t kind)
 {
     int fd = only(open_beneath(f->root, f->follow_symlinks, path + 1, O_PATH), kind);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    if (fd < 0)
+        return la_site_cannot_open(f->root, errno) == LA_INTERNAL ? LA_INTERNAL : LA_NOT_FOUND;
+    close(fd);
+    return LA_OK;
 }
 
 /* ---- scripts ---- */
@@ -185,33 +212,34 @@ static void take_script(struct la_site_hit *hit, size_t script_n)
 }
 
 /* The first n bytes of what was found. */
-static bool script_is_there(const struct la_conf_fastcgi *f, struct la_site_hit *hit, size_t n)
+static enum la_err script_is_there(const struct la_conf_fastcgi *f, struct la_site_hit *hit, size_t n)
 {
     char *p = hit->found, c = p[n];
     struct la_slice path = la_slice(p, n);
     if (!f->files || la_seen_has(&hit->seen, la_slice_str(f->root), path, hit->now_ns))
-        return true;
+        return LA_OK;
     p[n] = '\0';
-    bool there = is_there(f, p, S_IFREG);
+    enum la_err e = is_there(f, p, S_IFREG);
     p[n] = c;
-    if (there)
+    if (e == LA_OK)
         la_seen_note(&hit->seen, la_slice_str(f->root), path, hit->now_ns);
-    return there;
+    return e;
 }
 
 /* hit->uri: its shortest prefix that is a script. */
-static bool split(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
+static enum la_err split(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
     char *p = hit->found;
     for (size_t i = 1; i <= hit->uri.n; i++) {
         if ((i < hit->uri.n && p[i] != '/') || !is_script(f, la_slice(p, i), false))
             continue;
-        if (script_is_there(f, hit, i)) {
+        enum la_err e = script_is_there(f, hit, i);
+        if (e == LA_OK)
             take_script(hit, i);
-            return true;
-        }
+        if (e != LA_NOT_FOUND)
+            return e;
     }
-    return false;
+    return LA_NOT_FOUND;
 }
 
 /* ---- try ---- */
@@ -251,21 +279,17 @@ static bool expand(struct la_slice text, const struct la_site_hit *hit, struct l
     return true;
 }
 
-static enum la_err cannot_open(int e)
-{
-    return e == EACCES || e == EPERM ? LA_FORBIDDEN : LA_NOT_FOUND;
-}
-
 /* Is hit->uri a script or a file? */
 static enum la_err classify(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
-    if (split(f, hit))
-        return LA_OK;
+    enum la_err e = split(f, hit);
+    if (e != LA_NOT_FOUND)
+        return e;
     if (!f->files || la_site_is_script(f, hit->uri))
         return LA_NOT_FOUND;
     hit->fd = la_site_open(f->root, f->follow_symlinks, hit->found + 1);
     if (hit->fd < 0)
-        return cannot_open(errno);
+        return la_site_cannot_open(f->root, errno);
     hit->kind = LA_SITE_FILE;
     return LA_OK;
 }
@@ -274,14 +298,15 @@ static enum la_err classify(const struct la_conf_fastcgi *f, struct la_site_hit 
 static enum la_err try_directory(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
     size_t n = hit->uri.n;
-    if (f->files ? !is_there(f, hit->found, S_IFDIR) : hit->path.p[hit->path.n - 1] != '/')
-        return LA_NOT_FOUND;
+    enum la_err e = f->files ? is_there(f, hit->found, S_IFDIR) : hit->path.p[hit->path.n - 1] == '/' ? LA_OK : LA_NOT_FOUND;
+    if (e != LA_OK)
+        return e;
     for (size_t i = 0; i < f->indexes; i++) {
         size_t to = n;
         if (!put(hit->found, sizeof hit->found, &to, la_slice_str(f->index[i])))
             return LA_URI_TOO_LONG;
         hit->uri.n = to;
-        enum la_err e = classify(f, hit);
+        e = classify(f, hit);
         if (e == LA_NOT_FOUND)
             continue;
         if (e == LA_OK && hit->path.p[hit->path.n - 1] != '/') {
@@ -327,13 +352,14 @@ static enum la_err try_one(const struct la_conf_fastcgi *f, struct la_site_hit *
 }
 
 /* A control character is data behind a script's name, and no part of a name. */
-static bool names_are_clean(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
+static enum la_err check_names(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
     if (hit->control == SIZE_MAX)
-        return true;
+        return LA_OK;
     memcpy(hit->found, hit->decoded, hit->path.n + 1);
     hit->uri = la_slice(hit->found, hit->path.n);
-    return split(f, hit) && hit->script.n < hit->control;
+    enum la_err e = split(f, hit);
+    return e == LA_NOT_FOUND || (e == LA_OK && hit->script.n >= hit->control) ? LA_BAD_PATH : e;
 }
 
 enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target, uint64_t now_ns,
@@ -343,8 +369,8 @@ enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target
     hit->now_ns = now_ns;
     hit->fd = -1;
     enum la_err e = la_site_decode(target, hit);
-    if (e == LA_OK && !names_are_clean(f, hit))
-        e = LA_BAD_PATH;
+    if (e == LA_OK)
+        e = check_names(f, hit);
     hit->kind = LA_SITE_NONE;
     if (e != LA_OK)
         return e;

@@ -35,6 +35,7 @@ enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target
 enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit);
 /* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
 int la_site_open(const char *root, bool follow_symlinks, const char *path);
+enum la_err la_site_cannot_open(const char *root, int e); /* what is answered then, by errno */
 bool la_site_has_dot_file(struct la_slice path);
 /* Is this a script's name, in any case of letters? Such files are never sent. */
 bool la_site_is_script(const struct la_conf_fastcgi *f, struct la_slice path);

@@ -5,7 +5,7 @@
  * Good path: la_static_answer -> head -> pieces as there is room -> the turn ends. A piece comes from the
  * page cache, or from a file thread (fetch.c). A file that shrinks meanwhile ends the response visibly early.
  * After so many pieces the loop serves others first. The client may leave within any of them: then the
- * exchange ends, which is why it is held (call.entered) while pieces are sent. One thread. */
+ * exchange ends, which is why it is held (la_exchange_hold) while pieces are sent. One thread. */
 #include "static.h"
 
 #include "exchange.h"
@@ -109,14 +109,11 @@ static void pump(struct la_static *s)
     struct la_exchange *x = s->x;
     if (s->busy || x->turn.client == NULL || x->turn.ended)
         return;
-    x->call.entered++;
+    la_exchange_hold(x);
     int pieces = 0;
     while (pieces < PIECES_AT_ONCE && send_piece(s))
         pieces++;
-    x->call.entered--;
-    if (x->free_me)
-        la_exchange_free(x);
-    else if (pieces == PIECES_AT_ONCE)
+    if (la_exchange_let_go(x) && pieces == PIECES_AT_ONCE)
         la_timer_set(&s->again, 0);
 }
 
@@ -167,9 +164,10 @@ struct validators {
 };
 
 /* RFC 9110 13.2.2. 0: go on; 304 or 412. */
-static int judge(const struct la_wants *w, const struct validators *v)
+static int judge(const struct la_wants *w, enum la_http_method method, const struct validators *v)
 {
     int64_t t;
+    bool reads = method == LA_METHOD_GET || method == LA_METHOD_HEAD;
     if (w->if_match.p) {
         if (!la_http_etag_in(w->if_match, v->etag, false))
             return 412;
@@ -177,8 +175,8 @@ static int judge(const struct la_wants *w, const struct validators *v)
         return 412;
     }
     if (w->if_none_match.p)
-        return la_http_etag_in(w->if_none_match, v->etag, true) ? 304 : 0;
-    if (w->if_modified.p && la_http_date_read(w->if_modified, &t) && v->modified <= t)
+        return !la_http_etag_in(w->if_none_match, v->etag, true) ? 0 : reads ? 304 : 412;
+    if (reads && w->if_modified.p && la_http_date_read(w->if_modified, &t) && v->modified <= t)
         return 304;
     return 0;
 }
@@ -212,9 +210,14 @@ static void begin(struct la_exchange *x, struct la_response *r, int status)
     r->reason = la_slice(NULL, 0);
     r->announce = status != 304;
     r->body = LA_BODY_LENGTH;
+    x->turn.spool_conf.file_bytes = 0; /* it is in a file already */
+}
+
+/* The answer is ours: nobody wants the rest of the request's body. */
+static void drop_body(struct la_exchange *x, struct la_response *r)
+{
     r->close = !x->turn.body_done;
     x->turn.body_dropped = true;
-    x->turn.spool_conf.file_bytes = 0; /* it is in a file already */
 }
 
 /* The head of r; [from, to) of fd is to follow. False: it is over, with an error of ours. */
@@ -248,7 +251,7 @@ static void describe(struct la_exchange *x, struct la_response *r, const struct 
     a->from = 0;
     a->to = (uint64_t)a->st.st_size;
     validators_init(&a->v, &a->st);
-    int status = judge(w, &a->v);
+    int status = judge(w, x->turn.method, &a->v);
     enum la_http_range part = status ? LA_RANGE_ALL : range(w, x->turn.method, &a->v, a->to, &a->from, &a->to);
     if (status == 0)
         status = part == LA_RANGE_PART ? 206 : part == LA_RANGE_WRONG ? 416 : 200;
@@ -275,23 +278,21 @@ static void answer_file(struct la_exchange *x, const struct la_http_head *head, 
     struct la_wants w;
     if (fstat(fd, &a.st) != 0) {
         close(fd);
-        la_exchange_fail(x, LA_NOT_FOUND);
+        la_exchange_fail(x, LA_INTERNAL);
         return;
     }
     la_static_wants(head, &w);
     struct la_response *r = la_response_fresh(x);
-    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date(x));
     describe(x, r, &w, &a);
+    drop_body(x, r);
     if (r->status < 300)
         la_fields_add(&r->fields, LA_SLICE("Content-Type"), la_mime_of(path));
     x->state = LA_X_ENDING;
-    x->call.entered++;
+    la_exchange_hold(x);
     if (respond(x, r, fd, a.from, a.to) && x->file == NULL)
         la_turn_end(&x->turn, la_slice(NULL, 0));
-    x->call.entered--;
-    if (x->free_me)
-        la_exchange_free(x);
-    else if (x->file)
+    if (la_exchange_let_go(x) && x->file)
         pump(x->file);
 }
 
@@ -301,7 +302,7 @@ void la_static_instead(struct la_exchange *x, const struct la_http_head *h, int 
     struct about a;
     if (fstat(fd, &a.st) != 0) {
         close(fd);
-        la_exchange_fail(x, LA_NOT_FOUND);
+        la_exchange_fail(x, LA_INTERNAL);
         return;
     }
     la_response_from_head(x, h);
@@ -318,7 +319,7 @@ void la_static_go(struct la_exchange *x)
 {
     if (x->file)
         la_timer_set(&x->file->again, 0); /* not now: the call's bytes still lie in the scratch buffer */
-    else
+    else if (!x->turn.ended) /* an error of ours has ended it */
         la_turn_end(&x->turn, la_slice(NULL, 0));
 }
 
@@ -362,26 +363,24 @@ static void answer_moved(struct la_exchange *x, const struct la_site_hit *hit)
     }
     struct la_response *r = la_response_fresh(x);
     begin(x, r, 301);
-    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date());
+    drop_body(x, r);
+    la_fields_add(&r->fields, LA_SLICE("Date"), la_response_date(x));
     la_fields_add(&r->fields, LA_SLICE("Location"), la_slice(to, n));
     x->state = LA_X_ENDING;
-    x->call.entered++;
+    la_exchange_hold(x);
     if (respond(x, r, -1, 0, 0))
         la_turn_end(&x->turn, la_slice(NULL, 0));
-    x->call.entered--;
-    if (x->free_me)
-        la_exchange_free(x);
+    la_exchange_let_go(x);
 }
 
 void la_static_answer(struct la_exchange *x, const struct la_http_head *head, struct la_site_hit *hit)
 {
-    if (head->method != LA_METHOD_GET && head->method != LA_METHOD_HEAD) {
-        if (hit->kind == LA_SITE_FILE)
-            close(hit->fd);
-        la_exchange_fail(x, LA_METHOD_REFUSED);
-    } else if (hit->kind == LA_SITE_FILE) {
-        answer_file(x, head, hit->fd, hit->uri);
-    } else {
+    if (hit->kind == LA_SITE_MOVED) {
         answer_moved(x, hit);
+    } else if (head->method != LA_METHOD_GET && head->method != LA_METHOD_HEAD) {
+        close(hit->fd);
+        la_exchange_fail(x, LA_METHOD_REFUSED);
+    } else {
+        answer_file(x, head, hit->fd, hit->uri);
     }
 }

@@ -9,7 +9,7 @@
 struct way { /* one direction */
     struct la_buf *buf;
     uint32_t at; /* buf->p[at..n) is unsent */
-    bool fin_read, fin_sent;
+    bool fin;    /* read, and sent on */
 };
 
 struct tunnel {
@@ -26,7 +26,8 @@ static struct tunnel *tunnel_of(struct la_exchange *x)
     return x->tunnel;
 }
 
-static void tunnel_end(struct tunnel *t, bool reset, bool by_backend)
+/* reset: the client; verdict: what becomes of the connection (LA_RESET, ...). */
+static void tunnel_end(struct tunnel *t, bool reset, enum la_verdict verdict, bool by_backend)
 {
     struct la_exchange *x = t->x;
     struct la_env *env = &x->proxy->env;
@@ -36,9 +37,9 @@ static void tunnel_end(struct tunnel *t, bool reset, bool by_backend)
     x->backend_ns += la_loop_now_ns(env->loop) - x->begun_ns;
     la_exchange_log(x);
     la_client_end(t->client, reset);
-    bool over = t->up.fin_sent && t->down.fin_read && !reset, gone = over && la_stream_fin(&t->conn->stream);
-    la_conn_release(&t->conn, gone ? LA_GONE : over ? LA_BACKEND_ENDS : LA_RESET,
-                    by_backend ? LA_CLOSE_BACKEND_TUNNEL : LA_CLOSE_PROXY_TUNNEL);
+    if (verdict == LA_BACKEND_ENDS) /* our FIN is out */
+        t->conn->item.shut = true;
+    la_conn_release(&t->conn, verdict, by_backend ? LA_CLOSE_BACKEND_TUNNEL : LA_CLOSE_PROXY_TUNNEL);
     x->tunnel = NULL;
     free(t);
     la_exchange_over(x);
@@ -61,28 +62,24 @@ static struct la_stream *move(struct way *w, struct la_stream *from, struct la_s
                 return NULL;
         }
         w->at = w->buf->n = 0;
-        if (w->fin_read) {
-            if (!w->fin_sent)
-                la_stream_shutdown(to);
-            w->fin_sent = true;
+        if (w->fin)
             return NULL;
-        }
         ssize_t n = la_stream_recv(from, w->buf->p, w->buf->cap);
-        if (n == LA_STREAM_FAIL)
-            return from;
         if (n == LA_STREAM_AGAIN)
             return NULL;
-        if (n == 0)
-            w->fin_read = true;
-        else
-            w->buf->n = (uint32_t)n;
+        if (n <= 0) {
+            la_stream_shutdown(to);
+            w->fin = true;
+            return n == 0 ? NULL : from;
+        }
+        w->buf->n = (uint32_t)n;
     }
     return NULL;
 }
 
 static int wants(const struct way *reads, const struct way *writes)
 {
-    bool full = reads->at < reads->buf->n || reads->fin_read;
+    bool full = reads->at < reads->buf->n || reads->fin;
     bool pending = writes->at < writes->buf->n;
     return (full ? 0 : LA_READ) | (pending ? LA_WRITE : 0);
 }
@@ -93,16 +90,21 @@ static void run(struct tunnel *t)
     uint64_t up = 0, down = 0;
     struct la_stream *client = &t->client->stream, *server = &t->conn->stream;
     struct la_stream *broken = move(&t->up, client, server, &up);
+    bool cut = broken == client; /* what it said before that arrives all the same */
     if (broken == NULL)
         broken = move(&t->down, server, client, &down);
-    if (t->down.fin_read && !t->up.fin_read)
+    if (t->down.fin && !t->up.fin)
         t->server_first = true;
     x->turn.body_bytes += up;
     x->turn.sent_bytes += down;
     la_stat_add(&x->branch->stats->bytes_out, up);
     la_stat_add(&x->branch->stats->bytes_in, down);
-    if (broken || (t->up.fin_sent && t->down.fin_sent)) {
-        tunnel_end(t, broken != NULL, t->server_first || broken == server);
+    if (broken) {
+        tunnel_end(t, broken == client, cut ? LA_BACKEND_ENDS : LA_RESET, t->server_first || broken == server);
+        return;
+    }
+    if (t->up.fin && t->down.fin) {
+        tunnel_end(t, false, la_stream_fin(server) ? LA_GONE : LA_BACKEND_ENDS, t->server_first);
         return;
     }
     la_io_want(&client->io, wants(&t->up, &t->down));
@@ -125,13 +127,27 @@ static void on_server(struct la_conn *c, int events)
 
 static void on_timer(struct la_timer *timer)
 {
-    tunnel_end(la_container(timer, struct tunnel, timer), true, false);
+    tunnel_end(la_container(timer, struct tunnel, timer), true, LA_RESET, false);
 }
 
 void la_tunnel_close(struct la_exchange *x)
 {
     if (tunnel_of(x))
-        tunnel_end(tunnel_of(x), true, false);
+        tunnel_end(tunnel_of(x), true, LA_RESET, false);
+}
+
+/* *s: what the client has not taken of its 101. False: it is more than room. */
+static bool unsent(const struct la_turn *t, size_t room, struct la_slice *s)
+{
+    *s = t->spool ? la_spool_peek(t->spool) : la_slice(NULL, 0);
+    return s->n <= room && (t->spool == NULL || s->n == la_spool_unread(t->spool));
+}
+
+static void put_before(struct la_buf *b, struct la_slice s)
+{
+    memmove(b->p + s.n, b->p, b->n);
+    memcpy(b->p, s.p, s.n);
+    b->n += (uint32_t)s.n;
 }
 
 void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct la_slice early)
@@ -141,7 +157,7 @@ void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct
     x->call.conn = NULL;
     struct tunnel *t = calloc(1, sizeof *t);
     struct la_buf *up = la_buf_get(env, true), *down = la_buf_get(env, true);
-    if (t == NULL || up == NULL || down == NULL || early.n > down->cap) {
+    if (t == NULL || up == NULL || down == NULL) {
         free(t);
         la_buf_put(env, &up);
         la_buf_put(env, &down);
@@ -157,8 +173,9 @@ void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct
     la_turn_respond(&x->turn, x->proxy->response);
     if (x->turn.client)
         la_turn_flush(&x->turn);
-    if (x->turn.client == NULL || la_turn_room(&x->turn) < x->turn.spool_conf.mem_bytes) {
-        /* Gone, or so slow that it does not even take the head. */
+    struct la_slice rest;
+    if (x->turn.client == NULL || !unsent(&x->turn, down->cap - early.n, &rest)) {
+        /* Gone, or so slow that too much waits for it. */
         la_buf_put(env, &t->up.buf);
         la_buf_put(env, &t->down.buf);
         free(t);
@@ -167,8 +184,11 @@ void la_tunnel_start(struct la_exchange *x, const struct la_http_head *h, struct
             la_turn_abort(&x->turn);
         return;
     }
+    la_assert(early.n <= down->cap);
     memcpy(down->p, early.p, early.n);
     down->n = (uint32_t)early.n;
+    if (rest.n)
+        put_before(down, rest);
     struct la_slice sent_early;
     t->client = la_turn_to_tunnel(&x->turn, &sent_early);
     if (sent_early.n <= up->cap) {

@@ -1,8 +1,9 @@
 /* listener.c: listening sockets, and how a worker takes connections from them.
  *
- * TCP: one socket per worker (SO_REUSEPORT), so that the kernel spreads clients; Unix: one shared, non-blocking
- * descriptor. A listener that a reload does not change stays open, because closing one of several SO_REUSEPORT sockets
- * resets what waits in its queue. Before a gate is closed its queue is emptied.
+ * TCP: one socket per worker (SO_REUSEPORT), so that the kernel spreads clients; Unix: one socket, of which each worker has
+ * a descriptor of its own. A worker closes its own. A listener that a reload keeps stays open, because closing one of several
+ * SO_REUSEPORT sockets resets what waits in its queue. Before a gate is closed its queue is emptied. The file of a Unix
+ * socket goes before the last descriptor: from then on the path may be a successor's.
  *
  * Out of descriptors or over limits.clients a worker stops accepting and looks again when a client has left, at the
  * latest after 100 ms: connections wait in the kernel's queue. */
@@ -10,6 +11,7 @@
 #include "lastack/sock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,6 +30,24 @@ struct listener *la_listener_find(struct process *p, const struct la_addr *a)
     return NULL;
 }
 
+static void note_path(struct listener *l)
+{
+    struct stat st;
+    if (lstat(l->address.u.un.sun_path, &st) != 0)
+        return;
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+}
+
+/* Only while the socket is open: then no other file can have its number. */
+static void unlink_path(struct listener *l)
+{
+    struct stat st;
+    if (l->ino && lstat(l->address.u.un.sun_path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+        unlink(l->address.u.un.sun_path);
+    l->ino = 0;
+}
+
 static void listener_free(struct listener *l)
 {
     la_list_remove(&l->node);
@@ -37,11 +57,50 @@ static void listener_free(struct listener *l)
     free(l);
 }
 
+/* No worker has seen it: closes its first n descriptors, too. */
+static void listener_close(struct listener *l, unsigned n)
+{
+    unlink_path(l);
+    for (unsigned i = 0; i < n; i++)
+        close(l->fd[i]);
+    listener_free(l);
+}
+
+static struct la_listen_options options_of(const struct la_conf_listen *c)
+{
+    return (struct la_listen_options){.reuse_port = true, .backlog = (int)c->backlog, .defer_accept_s = 1,
+                                      .unix_mode = c->unix_mode, .user_timeout_ms = (unsigned)c->write_ms};
+}
+
+/* A Unix socket's file is the user's in any case: it will have to change its permissions. */
+static int open_unix(struct rights *r, const struct la_addr *a, const struct la_listen_options *o)
+{
+    const char *path = a->u.un.sun_path;
+    la_sock_unlink_stale(a); /* the user may not be allowed to ask whether it is */
+    bool taken = la_rights_take(r, path);
+    int fd = la_sock_listen(a, o);
+    la_rights_back(r);
+    if (fd >= 0 && r->to_drop && !taken && chown(path, r->uid, (gid_t)-1) != 0)
+        la_log_warn("%s: cannot be given to `user`: %s", path, strerror(errno));
+    return fd;
+}
+
+/* So that a reload can open another one beside it, a TCP socket is the user's, unless the port is shared with root's of another
+ * process, or this root may not give it. */
+static int open_tcp(const struct rights *r, const struct la_addr *a, struct la_listen_options o)
+{
+    o.owner = r->uid;
+    int fd = la_sock_listen(a, &o);
+    if (o.owner == 0 || (fd != -EADDRINUSE && fd != -EPERM))
+        return fd;
+    o.owner = 0;
+    return la_sock_listen(a, &o);
+}
+
 static struct listener *listener_open(struct process *p, const struct la_conf_listen *c, int *err)
 {
     bool is_unix = la_addr_family(&c->address) == AF_UNIX;
-    struct la_listen_options o = {.reuse_port = true, .backlog = (int)c->backlog, .defer_accept_s = 1,
-                                  .unix_mode = c->unix_mode, .user_timeout_ms = (unsigned)c->write_ms};
+    struct la_listen_options o = options_of(c);
     struct listener *l = la_xcalloc(1, sizeof *l);
     la_list_init(&l->node);
     l->address = c->address;
@@ -49,16 +108,31 @@ static struct listener *listener_open(struct process *p, const struct la_conf_li
     l->fd = la_xcalloc(p->workers, sizeof *l->fd);
     l->stats = la_xcalloc(p->workers, sizeof *l->stats);
     for (unsigned i = 0; i < p->workers; i++) {
-        l->fd[i] = is_unix && i > 0 ? l->fd[0] : la_sock_listen(&c->address, &o);
+        l->fd[i] = !is_unix ? open_tcp(&p->rights, &c->address, o)
+                   : i > 0  ? la_sock_dup(l->fd[0])
+                            : open_unix(&p->rights, &c->address, &o);
         if (l->fd[i] < 0) {
             *err = -l->fd[i];
-            for (unsigned k = 0; k < i && !(is_unix && k > 0); k++)
-                close(l->fd[k]);
-            listener_free(l);
+            listener_close(l, i);
             return NULL;
         }
+        if (is_unix && i == 0)
+            note_path(l);
     }
     return l;
+}
+
+char *la_listen_error(const struct la_conf *conf, const char *key, const struct la_addr *a, int err, bool by_admin)
+{
+    const struct la_conf_pos *pos = la_conf_where(conf, "%s", key);
+    char addr[LA_ADDR_TEXT];
+    const char *cure = err == EADDRINUSE && by_admin ? "; this process has it as its admin.address, which stays until a restart"
+                       : err == EADDRINUSE           ? "; another process uses it, choose another port or stop that one"
+                       : err == EACCES               ? "; a port below 1024 or this path needs more rights"
+                       : err == EADDRNOTAVAIL        ? "; this host has no such address"
+                                                     : "";
+    return la_xasprintf("%s:%u:%u: %s: cannot listen on %s: %s%s", pos->file, pos->line, pos->column, key, la_addr_text(a, addr),
+                        strerror(err), cure);
 }
 
 bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why)
@@ -68,27 +142,16 @@ bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why
     for (size_t i = 0; i < conf->listens; i++) {
         const struct la_conf_listen *c = &conf->listen[i];
         struct listener *l = la_listener_find(p, &c->address);
-        if (l) {
-            for (unsigned k = 0; k < p->workers && la_addr_family(&c->address) != AF_UNIX; k++)
-                la_sock_user_timeout(l->fd[k], (unsigned)c->write_ms);
+        if (l)
             continue;
-        }
         int err;
         l = listener_open(p, c, &err);
         if (l == NULL) {
-            char addr[LA_ADDR_TEXT];
-            *why = la_xasprintf("%s:%u:%u: listen[%zu].address: cannot listen on %s: %s%s", c->pos.file, c->pos.line,
-                                c->pos.column, i, la_addr_text(&c->address, addr), strerror(err),
-                                err == EADDRINUSE  ? "; another process uses it, choose another port or stop that one"
-                                : err == EACCES    ? "; a port below 1024 or this path needs more rights"
-                                : err == EADDRNOTAVAIL ? "; this host has no such address"
-                                                       : "");
-            la_list_each(&opened, l, struct listener, node) {
-                for (unsigned k = 0; k < p->workers; k++)
-                    if (k == 0 || l->fd[k] != l->fd[0])
-                        close(l->fd[k]);
-                listener_free(l);
-            }
+            char key[64];
+            snprintf(key, sizeof key, "listen[%zu].address", i);
+            *why = la_listen_error(conf, key, &c->address, err, la_addr_overlap(&c->address, &p->admin_address));
+            la_list_each(&opened, l, struct listener, node)
+                listener_close(l, p->workers);
             return false;
         }
         la_list_push_back(&opened, &l->node);
@@ -101,6 +164,23 @@ bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why
     return true;
 }
 
+void la_listeners_configure(struct process *p, const struct la_conf *conf)
+{
+    for (size_t i = 0; i < conf->listens; i++) {
+        const struct la_conf_listen *c = &conf->listen[i];
+        struct la_listen_options o = options_of(c);
+        struct listener *l = la_listener_find(p, &c->address);
+        la_assert(l != NULL);
+        free(l->name);
+        l->name = la_xstrdup(c->name);
+        int err = 0;
+        for (unsigned k = 0; k < p->workers; k++)
+            err = la_sock_relisten(l->fd[k], &c->address, &o);
+        if (err)
+            la_log_warn("listen %s: its permissions cannot be changed: %s", c->name, strerror(-err));
+    }
+}
+
 void la_listeners_prune(struct process *p)
 {
     const struct la_conf *conf = p->snapshot->conf;
@@ -109,27 +189,26 @@ void la_listeners_prune(struct process *p)
         l->wanted = false;
         for (size_t i = 0; i < conf->listens; i++)
             l->wanted |= la_addr_eq(&l->address, &conf->listen[i].address);
-        if (!l->wanted) { /* its gates have closed the descriptors; a Unix path goes with it */
-            if (la_addr_family(&l->address) == AF_UNIX) {
-                close(l->fd[0]);
-                unlink(l->address.u.un.sun_path);
-            }
+        if (!l->wanted) {
+            unlink_path(l);
             la_list_remove(&l->node); /* workers' gates may still count in its stats: the rest stays until the end */
             la_list_push_back(&p->old_listeners, &l->node);
         }
     }
 }
 
+void la_listeners_leave(struct process *p)
+{
+    struct listener *l;
+    la_list_each(&p->listeners, l, struct listener, node)
+        unlink_path(l);
+}
+
 void la_listeners_free(struct process *p)
 {
     struct listener *l;
-    la_list_each(&p->listeners, l, struct listener, node) {
-        if (la_addr_family(&l->address) == AF_UNIX) {
-            close(l->fd[0]);
-            unlink(l->address.u.un.sun_path);
-        }
+    la_list_each(&p->listeners, l, struct listener, node)
         listener_free(l);
-    }
     la_list_each(&p->old_listeners, l, struct listener, node)
         listener_free(l);
 }
@@ -147,14 +226,15 @@ static void count_down(_Atomic uint32_t *n)
 /* Once there has been a limit, all are counted, whether it holds at present or not. */
 static bool count_address(struct process *p, const struct la_addr *peer, bool comes)
 {
-    if (p->addresses == NULL || peer->len == 0 || la_addr_family(peer) == AF_UNIX)
+    struct address_counts *counts = atomic_load_explicit(&p->addresses, memory_order_acquire);
+    if (counts == NULL || peer->len == 0 || la_addr_family(peer) == AF_UNIX)
         return true;
     struct la_addr key = *peer;
     if (la_addr_family(peer) == AF_INET6)
         key.u.in6.sin6_scope_id = 0; /* not everybody who ends knows it */
     uint64_t h = la_addr_hash(&key, 1), max = atomic_load_explicit(&p->clients_per_address, memory_order_relaxed);
-    _Atomic uint32_t *a = &p->addresses->row[0][h % ADDRESS_SLOTS];
-    _Atomic uint32_t *b = &p->addresses->row[1][(h >> 32) % ADDRESS_SLOTS];
+    _Atomic uint32_t *a = &counts->row[0][h % ADDRESS_SLOTS];
+    _Atomic uint32_t *b = &counts->row[1][(h >> 32) % ADDRESS_SLOTS];
     if (!comes) {
         count_down(a);
         count_down(b);
@@ -277,8 +357,7 @@ static void gate_close(struct gate *g)
     for (int i = 0; i < 100000 && accept_one(g); i++) /* who has connected already is served */
         ;
     la_io_stop(&g->io);
-    if (g->tcp)
-        close(g->fd);
+    close(g->fd);
     g->fd = -1;
 }
 
@@ -299,9 +378,7 @@ static struct gate *gate_open(struct worker *w, struct listener *l)
     g->listener = l;
     g->quota = 1;
     g->fd = l->fd[w->index];
-    g->tcp = la_addr_family(&l->address) != AF_UNIX;
     la_door_init(&g->door, &w->proxy, &l->stats[w->index]);
-    g->door.front.name = l->name;
     g->door.on_client_named = on_client_named;
     g->door.on_client_end = on_client_end;
     la_io_init(&g->io, w->loop, g->fd, on_readable);
@@ -324,7 +401,7 @@ void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listen
     const struct la_conf *conf = s->conf;
     struct gate *g;
     la_list_each(&w->gates, g, struct gate, node)
-        la_door_configure(&g->door, NULL, NULL);
+        g->wanted = false;
     for (size_t i = 0; i < conf->listens; i++) {
         struct gate *found = NULL;
         la_list_each(&w->gates, g, struct gate, node)
@@ -336,11 +413,11 @@ void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listen
         }
         if (found == NULL)
             found = gate_open(w, listener[i]);
+        found->wanted = true;
         la_door_configure(&found->door, &conf->listen[i], s->certs->listen[i]);
-        found->door.front.name = listener[i]->name;
     }
     la_list_each(&w->gates, g, struct gate, node) {
-        if (g->door.conf == NULL && g->fd >= 0) {
+        if (!g->wanted && g->fd >= 0) {
             g->door.front.draining = true;
             gate_close(g);
             la_front_drain(&g->door.front);
@@ -363,7 +440,7 @@ void la_gates_free(struct worker *w)
 {
     struct gate *g;
     la_list_each(&w->gates, g, struct gate, node) {
-        if (g->fd >= 0 && g->tcp)
+        if (g->fd >= 0)
             close(g->fd);
         gate_free(g);
     }

@@ -1,8 +1,9 @@
-/* plan.c: from a configuration to the objects that workers share: upstreams, servers with their ledgers; and the names
- * among the servers, resolved.
+/* plan.c: from a configuration to the objects that workers share: upstreams, servers with their ledgers.
  *
- * A server that the present snapshot has, with the same upstream, address and sources, is taken over with its budget, clock,
- * health and counters. Main thread. */
+ * A server with the same upstream, address, protocol, sources and ports as one that is there is that one, with its budget, clock,
+ * health and counters: also when no configuration has named it for a while, as long as a connection of it is left. Another
+ * one at the address of a server that is named no more (an upstream with a new name, other certificates) takes its budget
+ * over, so that the cap holds while connections of both are open. Main thread. */
 #include "process.h"
 #include "lastack/diag.h"
 #include "lastack/proxy_header.h"
@@ -10,150 +11,137 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A server name that is being watched. */
-struct name {
-    struct la_list node;
-    struct process *process;
-    char *host;
-    uint16_t port;
-    struct la_watch *watch;
-    struct la_addr *addr;
-    size_t addrs;
-    bool answered, wanted;
-};
-
-static struct name *name_find(struct process *p, const char *host, uint16_t port)
+static void look_at_ports(struct process *p)
 {
-    struct name *n;
-    la_list_each(&p->names, n, struct name, node)
-        if (n->port == port && strcmp(n->host, host) == 0)
-            return n;
-    return NULL;
+    p->port_low = 32768;
+    p->port_high = 60999;
+    la_diag_port_range(&p->port_low, &p->port_high);
+    p->ports = la_diag_usable_ports(p->port_low, p->port_high);
 }
 
-static void on_change(void *arg, const struct la_addr *a, size_t count, const char *err)
+/* Those that the kernel picks its ports from are the same ones, or an own range can still be left to the kernel, or not. */
+static bool same_ports(const struct process *p, const struct la_port_pair *pair)
 {
-    struct name *n = arg;
-    n->answered = true;
-    if (err)
-        la_log_warn("name %s: %s; %zu known addresses are kept", n->host, err, n->addrs);
-    if (count == 0 && n->addrs == 0)
-        return;
-    free(n->addr);
-    n->addr = la_xcalloc(count, sizeof *a);
-    if (count)
-        memcpy(n->addr, a, count * sizeof *a);
-    n->addrs = count;
-    if (n->process->snapshot)
-        la_process_replan(n->process);
+    if (pair->own_range)
+        return pair->in_sysctl_range == (pair->port_low >= p->port_low && pair->port_high <= p->port_high);
+    return pair->port_low == p->port_low && pair->port_high == p->port_high && pair->ports == p->ports;
 }
 
-static void name_free(struct name *n)
-{
-    la_watch_drop(&n->watch);
-    la_list_remove(&n->node);
-    free(n->addr);
-    free(n->host);
-    free(n);
-}
-
-void la_names_watch(struct process *p, const struct la_conf *conf)
-{
-    struct name *n;
-    la_list_each(&p->names, n, struct name, node)
-        n->wanted = false;
-    for (size_t i = 0; i < conf->upstreams; i++)
-        for (size_t k = 0; k < conf->upstream[i].servers; k++) {
-            const struct la_conf_server *s = &conf->upstream[i].server[k];
-            if (s->host == NULL)
-                continue;
-            n = name_find(p, s->host, s->port);
-            if (n == NULL) {
-                n = la_xcalloc(1, sizeof *n);
-                n->process = p;
-                n->host = la_xstrdup(s->host);
-                n->port = s->port;
-                la_list_init(&n->node);
-                la_list_push_back(&p->names, &n->node);
-                n->watch = la_resolver_watch(p->resolver, n->host, n->port, on_change, n);
-            }
-            n->wanted = true;
-        }
-    la_list_each(&p->names, n, struct name, node)
-        if (!n->wanted)
-            name_free(n);
-}
-
-void la_names_free(struct process *p)
-{
-    struct name *n;
-    la_list_each(&p->names, n, struct name, node)
-        name_free(n);
-}
-
-bool la_names_settled(const struct process *p)
-{
-    for (struct la_list *l = p->names.next; l != &p->names; l = l->next)
-        if (!la_container(l, struct name, node)->answered)
-            return false;
-    return true;
-}
-
-/* ---- servers ---- */
-
-static bool same_sources(const struct la_server *s, const struct la_conf_upstream *u)
+static bool same_sources(const struct process *p, const struct la_server *s, const struct la_conf_upstream *u)
 {
     if (s->ledger == NULL)
         return true;
+    for (size_t i = 0; i < s->ledger->pairs; i++)
+        if (!same_ports(p, &s->ledger->pair[i]))
+            return false;
     if (u->sources == 0)
         return s->ledger->pairs == 1 && s->ledger->pair[0].source.len == 0;
     if (s->ledger->pairs != u->sources)
         return false;
     for (size_t i = 0; i < u->sources; i++) {
-        const struct la_port_pair *p = &s->ledger->pair[i];
+        const struct la_port_pair *pair = &s->ledger->pair[i];
         const struct la_conf_source *c = &u->source[i];
         bool own = c->port_low != 0;
-        if (!la_addr_eq(&p->source, &c->address) || p->own_range != own ||
-            (own && (p->port_low != c->port_low || p->port_high != c->port_high)))
+        if (!la_addr_eq(&pair->source, &c->address) || pair->own_range != own ||
+            (own && (pair->port_low != c->port_low || pair->port_high != c->port_high)))
             return false;
     }
     return true;
 }
 
-static struct la_server *server_before(const struct la_snapshot *before, const struct la_conf_upstream *u,
-                                       const char *label, const struct la_addr *addr, const struct la_tls *tls)
+/* A server of an upstream, at one of its addresses. */
+struct entry {
+    struct la_upstream_plan *plan;
+    const struct la_conf_server *conf;
+    const char *label;
+    const struct la_addr *addr;
+    struct la_tls *tls;
+};
+
+static bool is_same(const struct process *p, const struct la_server *s, const struct entry *e)
 {
-    for (unsigned i = 0; before && i < before->plans; i++) {
-        if (strcmp(before->plan[i].conf->name, u->name) != 0)
-            continue;
-        for (unsigned k = 0; k < before->plan[i].servers; k++) {
-            struct la_server *s = before->plan[i].server[k];
-            if (la_addr_eq(&s->addr, addr) && strcmp(s->label, label) == 0 && same_sources(s, u) &&
-                la_tls_same(s->tls, tls) && s->send_proxy == u->send_proxy)
-                return s;
-        }
+    const struct la_conf_upstream *u = e->plan->conf;
+    return strcmp(s->upstream, u->name) == 0 && strcmp(s->label, e->label) == 0 && la_addr_eq(&s->addr, e->addr) &&
+           s->protocol == u->protocol && s->send_proxy == u->send_proxy && la_tls_same(s->tls, e->tls) && same_sources(p, s, u);
+}
+
+static struct la_server *server_named(const struct process *p, const struct entry *e)
+{
+    for (size_t i = 0; i < p->servers; i++)
+        if (p->server[i]->named && is_same(p, p->server[i], e))
+            return p->server[i];
+    return NULL;
+}
+
+/* Is the budget of one that is not named that of one that is? */
+static bool is_replaced(const struct process *p, const struct la_server *s)
+{
+    for (size_t i = 0; i < p->servers && !s->named; i++)
+        if (p->server[i]->named && p->server[i]->budget == s->budget)
+            return true;
+    return false;
+}
+
+/* First of all those that stay. */
+static void name_present(struct process *p, const struct entry *e)
+{
+    for (size_t i = 0; i < p->servers; i++)
+        p->server[i]->named |= p->server[i]->present && is_same(p, p->server[i], e);
+}
+
+/* One that was left returns, if its budget is its own. */
+static void name_left(struct process *p, const struct entry *e)
+{
+    for (size_t i = 0; i < p->servers && server_named(p, e) == NULL; i++)
+        p->server[i]->named = p->server[i]->named || (is_same(p, p->server[i], e) && !is_replaced(p, p->server[i]));
+}
+
+/* One at this address whose budget is nobody's any more. */
+static struct la_server *server_left(const struct process *p, const struct la_addr *addr)
+{
+    for (size_t i = 0; i < p->servers; i++) {
+        struct la_server *s = p->server[i];
+        if (la_addr_eq(&s->addr, addr) && !s->named && !is_replaced(p, s))
+            return s;
     }
     return NULL;
 }
 
-static void make_ledger(struct la_server *s, const struct la_conf_upstream *u)
+/* Lets go of what nobody else has: no snapshot names it, and no worker has a connection of it. */
+static void forget_unused(struct process *p)
 {
-    uint16_t low = 32768, high = 60999;
+    size_t servers = 0, upstreams = 0;
+    for (size_t i = 0; i < p->servers; i++)
+        if (atomic_load(&p->server[i]->refs) > 1)
+            p->server[servers++] = p->server[i];
+        else
+            la_server_unref(&p->server[i]);
+    for (size_t i = 0; i < p->upstreams; i++)
+        if (atomic_load(&p->upstream[i]->refs) > 1)
+            p->upstream[upstreams++] = p->upstream[i];
+        else
+            la_upstream_unref(&p->upstream[i]);
+    p->servers = servers;
+    p->upstreams = upstreams;
+}
+
+static void make_ledger(const struct process *p, struct la_server *s, const struct la_conf_upstream *u)
+{
     if (la_addr_family(&s->addr) == AF_UNIX)
         return;
-    la_diag_port_range(&low, &high);
     struct la_source_spec *spec = la_xcalloc(u->sources, sizeof *spec);
     for (size_t i = 0; i < u->sources; i++)
         spec[i] = (struct la_source_spec){u->source[i].address, u->source[i].port_low, u->source[i].port_high};
-    s->ledger = la_ledger_new(&s->addr, spec, u->sources, low, high, la_diag_usable_ports);
+    s->ledger = la_ledger_new(&s->addr, spec, u->sources, p->port_low, p->port_high, la_diag_usable_ports);
     s->port_gate = la_xcalloc(s->ledger->pairs, sizeof *s->port_gate);
     free(spec);
 }
 
-/* What its connections are to be: encrypted, to a name, with a header before everything. */
+/* What its connections are to be: of this protocol, encrypted, to a name, with a header before everything. */
 static void make_identity(struct la_server *s, const struct la_conf_upstream *u, const struct la_conf_server *c, struct la_tls *tls)
 {
     char ip[LA_ADDR_TEXT];
+    s->protocol = u->protocol;
     s->send_proxy = u->send_proxy;
     if (u->send_proxy) {
         char header[LA_PROXY_HEADER_WRITTEN];
@@ -169,64 +157,110 @@ static void make_identity(struct la_server *s, const struct la_conf_upstream *u,
     if (u->tls.server_name)
         s->tls_name = la_xstrdup(u->tls.server_name);
     else if (c->host)
-        s->tls_name = la_xstrdup(c->host);
+        s->tls_name = la_xstrndup(c->host, strlen(c->host) - (c->host[strlen(c->host) - 1] == '.')); /* no certificate has the dot */
     else if (la_addr_family(&s->addr) != AF_UNIX)
         s->tls_name = la_xstrdup(la_addr_host_text(&s->addr, ip));
 }
 
-static void add_server(struct process *p, struct la_upstream_plan *plan, const struct la_conf_server *c, const char *label,
-                       const struct la_addr *addr, struct la_tls *tls, const struct la_snapshot *before)
+static struct la_server *server_make(struct process *p, const struct entry *e)
 {
+    const struct la_conf_upstream *u = e->plan->conf;
+    struct la_server *s = la_server_new(u->name, e->label, e->addr, p->workers), *before = server_left(p, e->addr);
+    make_ledger(p, s, u);
+    make_identity(s, u, e->conf, e->tls);
+    if (before)
+        la_server_take_over(s, before);
+    s->named = true;
+    p->server = la_xrealloc(p->server, (p->servers + 1) * sizeof(struct la_server *));
+    p->server[p->servers++] = s;
+    return s;
+}
+
+static void add_server(struct process *p, const struct entry *e)
+{
+    struct la_upstream_plan *plan = e->plan;
     const struct la_conf_upstream *u = plan->conf;
-    struct la_server *s = server_before(before, u, label, addr, tls);
-    if (s) {
-        la_server_ref(s);
-    } else {
-        s = la_server_new(u->name, label, addr, p->workers);
-        make_ledger(s, u);
-        make_identity(s, u, c, tls);
-    }
+    struct la_server *s = server_named(p, e);
+    if (s == NULL)
+        s = server_make(p, e);
     unsigned max = u->pool.max, now = (unsigned)atomic_load(&s->max);
     if (u->pool.ranges && now) /* found before: kept as far as it is allowed */
         max = now < u->pool.range[0] ? u->pool.range[0] : now > u->pool.range[1] ? u->pool.range[1] : now;
+    if (u->protocol == LA_PROTO_MEMCACHED && max < p->workers) /* the file's number of workers may be smaller than what runs */
+        max = p->workers;
     atomic_store(&s->max, (int)max);
     atomic_store(&s->tunnels_max, (int)(u->pool.tunnels < max ? u->pool.tunnels : max));
     unsigned n = plan->servers++;
     plan->server = la_xrealloc(plan->server, plan->servers * sizeof(struct la_server *));
     plan->server_conf = la_xrealloc((void *)(uintptr_t)plan->server_conf, plan->servers * sizeof(struct la_conf_server *));
-    plan->server[n] = s;
-    plan->server_conf[n] = c;
+    plan->server[n] = la_server_ref(s);
+    plan->server_conf[n] = e->conf;
 }
 
-static void add_servers(struct process *p, struct la_upstream_plan *plan, const struct la_conf_server *c,
-                        struct la_tls *tls, const struct la_snapshot *before)
+static void each_server(struct process *p, struct la_upstream_plan *plan, struct la_tls *tls,
+                        void (*cb)(struct process *p, const struct entry *e))
 {
-    if (c->host == NULL) {
-        add_server(p, plan, c, c->text, &c->address, tls, before);
-        return;
-    }
-    struct name *n = name_find(p, c->host, c->port);
-    for (size_t i = 0; n && i < n->addrs; i++) {
-        char label[512], addr[LA_ADDR_TEXT];
-        snprintf(label, sizeof label, "%s@%s", c->text, la_addr_text(&n->addr[i], addr));
-        add_server(p, plan, c, label, &n->addr[i], tls, before);
+    for (size_t k = 0; k < plan->conf->servers; k++) {
+        const struct la_conf_server *c = &plan->conf->server[k];
+        struct entry e = {plan, c, c->text, &c->address, tls};
+        if (c->host == NULL) {
+            cb(p, &e);
+            continue;
+        }
+        size_t n;
+        const struct la_addr *a = la_names_of(p, c->host, c->port, &n);
+        for (size_t i = 0; i < n; i++) {
+            char label[512], addr[LA_ADDR_TEXT];
+            snprintf(label, sizeof label, "%s@%s", c->text, la_addr_text(&a[i], addr));
+            e.label = label;
+            e.addr = &a[i];
+            cb(p, &e);
+        }
     }
 }
 
-struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *before)
+static struct la_upstream *upstream_for(struct process *p, const struct la_conf_upstream *conf)
 {
-    struct la_upstream_plan *plan = la_xcalloc(conf->upstreams, sizeof *plan);
-    for (size_t i = 0; i < conf->upstreams; i++) {
-        const struct la_conf_upstream *u = &conf->upstream[i];
-        plan[i].conf = u;
-        for (unsigned k = 0; before && k < before->plans && plan[i].shared == NULL; k++)
-            if (strcmp(before->plan[k].conf->name, u->name) == 0)
-                plan[i].shared = la_upstream_ref(before->plan[k].shared);
-        if (plan[i].shared == NULL)
-            plan[i].shared = la_upstream_new(u->name, p->workers);
-        for (size_t k = 0; k < u->servers; k++)
-            add_servers(p, &plan[i], &u->server[k], certs->upstream[i], before);
-    }
+    for (size_t i = 0; i < p->upstreams; i++)
+        if (strcmp(p->upstream[i]->name, conf->name) == 0 && p->upstream[i]->protocol == conf->protocol)
+            return la_upstream_ref(p->upstream[i]);
+    struct la_upstream *u = la_upstream_new(conf->name, conf->protocol, p->workers);
+    p->upstream = la_xrealloc(p->upstream, (p->upstreams + 1) * sizeof(struct la_upstream *));
+    p->upstream[p->upstreams++] = u;
+    return la_upstream_ref(u);
+}
+
+struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs)
+{
+    const struct la_snapshot *before = p->snapshot;
+    forget_unused(p);
     bool shared = before && before->conf == conf;
+    if (!shared)
+        look_at_ports(p);
+    struct la_upstream_plan *plan = la_xcalloc(conf->upstreams, sizeof *plan);
+    for (size_t i = 0; i < p->servers; i++) {
+        p->server[i]->present = p->server[i]->named;
+        p->server[i]->named = false;
+    }
+    for (size_t i = 0; i < conf->upstreams; i++) {
+        plan[i].conf = &conf->upstream[i];
+        plan[i].shared = upstream_for(p, plan[i].conf);
+    }
+    static void (*const step[])(struct process *p, const struct entry *e) = {name_present, name_left, add_server};
+    for (size_t k = 0; k < la_count(step); k++)
+        for (size_t i = 0; i < conf->upstreams; i++)
+            each_server(p, &plan[i], certs->upstream[i], step[k]);
+    for (size_t i = 0; i < p->servers; i++)
+        atomic_store(&p->server[i]->replaced, is_replaced(p, p->server[i]));
     return la_snapshot_new(conf, certs, shared ? before : NULL, plan, (unsigned)conf->upstreams);
+}
+
+void la_plan_free(struct process *p)
+{
+    for (size_t i = 0; i < p->servers; i++)
+        la_server_unref(&p->server[i]);
+    for (size_t i = 0; i < p->upstreams; i++)
+        la_upstream_unref(&p->upstream[i]);
+    free(p->server);
+    free(p->upstream);
 }

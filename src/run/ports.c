@@ -11,11 +11,14 @@
 
 #define EVERY_NS  2000000000u
 #define LEAST_OFF 100 /* times as long as the look took */
-#define PAIRS     64
+
+struct count {
+    int open, time_wait;
+};
 
 struct counts {
     struct la_ledger *ledger;
-    int open[PAIRS], time_wait[PAIRS];
+    struct count *pair; /* [ledger->pairs] */
 };
 
 struct look {
@@ -26,13 +29,13 @@ struct look {
 
 static void count_in(struct counts *c, const struct la_addr *local, uint16_t port, bool time_wait)
 {
-    for (size_t i = 0; i < c->ledger->pairs && i < PAIRS; i++) {
+    for (size_t i = 0; i < c->ledger->pairs; i++) {
         const struct la_port_pair *p = &c->ledger->pair[i];
         if (p->source.len && !la_addr_eq(&p->source, local))
             continue;
         if (port < p->port_low || port > p->port_high)
             continue;
-        (time_wait ? c->time_wait : c->open)[i]++;
+        ++*(time_wait ? &c->pair[i].time_wait : &c->pair[i].open);
         return;
     }
 }
@@ -57,14 +60,14 @@ static void add_servers(struct look *k, const struct la_snapshot *s)
             k->to = la_xrealloc(k->to, (k->n + 1) * sizeof *k->to);
             k->counts = la_xrealloc(k->counts, (k->n + 1) * sizeof *k->counts);
             k->to[k->n] = server->addr;
-            k->counts[k->n++] = (struct counts){.ledger = server->ledger};
+            k->counts[k->n++] = (struct counts){server->ledger, la_xcalloc(server->ledger->pairs, sizeof(struct count))};
         }
 }
 
 static void reconcile(struct look *k)
 {
     for (size_t i = 0; i < k->n; i++)
-        for (size_t n = 0; n < k->counts[i].ledger->pairs && n < PAIRS; n++)
+        for (size_t n = 0; n < k->counts[i].ledger->pairs; n++)
             la_ledger_mark(&k->counts[i].ledger->pair[n]);
     int e = la_diag_tcp(LA_DIAG_HOLD_PORTS, k->to, k->n, count_socket, k);
     if (e != 0) {
@@ -72,8 +75,8 @@ static void reconcile(struct look *k)
         return;
     }
     for (size_t i = 0; i < k->n; i++)
-        for (size_t n = 0; n < k->counts[i].ledger->pairs && n < PAIRS; n++)
-            la_ledger_reconcile(&k->counts[i].ledger->pair[n], k->counts[i].open[n], k->counts[i].time_wait[n]);
+        for (size_t n = 0; n < k->counts[i].ledger->pairs; n++)
+            la_ledger_reconcile(&k->counts[i].ledger->pair[n], k->counts[i].pair[n].open, k->counts[i].pair[n].time_wait);
 }
 
 void la_ports_tick(struct process *p)
@@ -85,8 +88,10 @@ void la_ports_tick(struct process *p)
     add_servers(&k, p->snapshot);
     if (k.n)
         reconcile(&k);
-    free(k.to);
+    for (size_t i = 0; i < k.n; i++)
+        free(k.counts[i].pair);
     free(k.counts);
+    free(k.to);
     uint64_t now = la_clock_ns();
     p->ports_due_ns = now + la_max64(EVERY_NS, (now - from) * LEAST_OFF);
 }

@@ -1,17 +1,16 @@
 /* process.c: `lastack run`: start, signals, reload, sampling, drain, end. The main thread.
  *
- * Start: configuration -> listeners and log files (with the rights of whoever started it) -> workers -> rights dropped
- * -> threads -> the first snapshot -> ready.
+ * Start: configuration -> log files and listeners (with the rights of whoever started it, or of `user`: rights.c) -> rights
+ * dropped -> threads -> the first snapshot -> ready.
  *
- * Reload (SIGHUP): a configuration that is wrong in any way changes nothing and is logged. Drain (SIGTERM, SIGINT):
+ * Reload (SIGHUP): a configuration that is wrong in any way changes nothing and is logged; one with new names takes effect
+ * when they have been looked up. Drain (SIGTERM, SIGINT):
  * workers empty their accept queues and finish what is under way, at most drain_timeout; a second signal ends at once. */
 #include "process.h"
 #include "lastack/sock.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,11 +20,14 @@
 
 #define TICK_MS 1000
 #define NAMES_WAIT_MS 3000
+#define NAMES_LOOK_MS 20
 
 void la_findings_print(const struct la_conf_findings *f)
 {
     for (size_t i = 0; i < f->n; i++)
         fprintf(stderr, "%s%s\n", f->item[i].warning ? "warning: " : "", f->item[i].text);
+    if (f->host_unseen)
+        fputs("note: this host's addresses, users and files and the certificates are looked at when these errors are gone\n", stderr);
 }
 
 /* ---- the host ---- */
@@ -59,17 +61,6 @@ static uint64_t raise_descriptors(void)
     return r.rlim_cur;
 }
 
-static bool drop_rights(const char *user)
-{
-    if (user == NULL || geteuid() != 0)
-        return true;
-    struct passwd *pw = getpwnam(user);
-    if (pw && initgroups(user, pw->pw_gid) == 0 && setgid(pw->pw_gid) == 0 && setuid(pw->pw_uid) == 0)
-        return true;
-    fprintf(stderr, "user: cannot become %s: %s\n", user, pw ? strerror(errno) : "no such user; create it or leave `user` out");
-    return false;
-}
-
 /* ---- configuration ---- */
 
 static struct la_conf *load(const struct process *p, struct la_certs **certs, struct la_conf_findings *f)
@@ -87,17 +78,26 @@ static struct la_conf *load(const struct process *p, struct la_certs **certs, st
     return NULL;
 }
 
+static const char *log_cure(bool taken)
+{
+    return taken && errno == EACCES ? "; `user` must be allowed to write it" : "";
+}
+
 /* Opens the access log; the descriptor's number stays for the process's life, so that workers need not be told. */
 static bool open_access_log(struct process *p, const struct la_conf *c)
 {
     const char *path = c->log.access;
-    int fd = path == NULL                  ? -1
-             : strcmp(path, "stdout") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                                           : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    bool file = path && strcmp(path, "stdout") != 0, taken = file && la_rights_take(&p->rights, path);
+    int fd = path == NULL ? -1
+             : file       ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640)
+                          : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    la_rights_back(&p->rights);
     if (path && fd < 0) {
-        la_log_error("log.access: %s: %s", path, strerror(errno));
+        la_log_error("log.access: %s: %s%s", path, strerror(errno), log_cure(taken));
         return false;
     }
+    if (file && !taken)
+        la_rights_give_log(&p->rights, path, fd);
     if (fd >= 0 && p->access_fd >= 0) {
         dup3(fd, p->access_fd, O_CLOEXEC);
         close(fd);
@@ -105,6 +105,18 @@ static bool open_access_log(struct process *p, const struct la_conf *c)
         p->access_fd = fd;
     } /* switched off: workers are told -1, the number is kept for later */
     return true;
+}
+
+static bool open_error_log(struct process *p, const struct la_conf *c)
+{
+    const char *path = c->log.error;
+    bool taken = path && la_rights_take(&p->rights, path), fine = la_log_open(path);
+    la_rights_back(&p->rights);
+    if (!fine)
+        la_log_error("log.error: %s: %s%s", path, strerror(errno), log_cure(taken));
+    else if (path && !taken)
+        la_rights_give_log(&p->rights, path, la_log_fd());
+    return fine;
 }
 
 static void set_limits(struct process *p, const struct la_conf *c)
@@ -120,8 +132,8 @@ static void set_limits(struct process *p, const struct la_conf *c)
     atomic_store(&p->clients_max, max);
     p->state.clients_max = max;
     atomic_store(&p->clients_per_address, c->limits.clients_per_address);
-    if (c->limits.clients_per_address && p->addresses == NULL)
-        p->addresses = la_xcalloc(1, sizeof *p->addresses);
+    if (c->limits.clients_per_address && atomic_load(&p->addresses) == NULL)
+        atomic_store(&p->addresses, la_xcalloc(1, sizeof(struct address_counts)));
     atomic_store(&p->bounds.memory_max, c->limits.memory);
     atomic_store(&p->bounds.disk_max, c->limits.disk);
 }
@@ -147,7 +159,7 @@ static void report_listeners(struct process *p)
 static void adopt(struct process *p, struct la_conf *conf, struct la_certs *certs)
 {
     struct la_snapshot *before = p->snapshot;
-    p->snapshot = la_plan_make(p, conf, certs, before);
+    p->snapshot = la_plan_make(p, conf, certs);
     p->state.snapshot = p->snapshot;
     set_limits(p, conf);
     int fd = p->access_fd;
@@ -160,71 +172,133 @@ static void adopt(struct process *p, struct la_conf *conf, struct la_certs *cert
     la_snapshot_unref(&before);
 }
 
+/* The next configuration is the present one from now on. */
+static void adopt_next(struct process *p)
+{
+    struct la_conf *conf = p->next;
+    struct la_certs *certs = p->next_certs;
+    p->next = NULL;
+    p->next_certs = NULL;
+    adopt(p, conf, certs);
+    la_certs_unref(&certs);
+    la_names_prune(p);
+}
+
 void la_process_replan(struct process *p)
 {
     if (!p->draining)
         adopt(p, p->snapshot->conf, p->snapshot->certs);
 }
 
+static void reload_failed(struct process *p)
+{
+    p->state.reloads_failed++;
+    la_log_error("reload failed: the running configuration stays as it is");
+}
+
+static void drop_next(struct process *p)
+{
+    la_timer_stop(&p->names_timer);
+    la_certs_unref(&p->next_certs);
+    if (p->next)
+        la_conf_free(p->next);
+    p->next = NULL;
+}
+
+/* Says which keys of c differ from what the process was started with and cannot be changed while it runs. */
+static void tell_what_stays(const struct process *p, const struct la_conf *c)
+{
+    unsigned workers = la_conf_workers(c);
+    if (workers != p->workers)
+        la_log_warn("workers: %u run on; %u need a restart", p->workers, workers);
+    if (!la_addr_eq(&c->admin, &p->admin_address))
+        la_log_warn("admin.address: stays as it was; another one needs a restart");
+    if (strcmp(c->user ? c->user : "", p->user ? p->user : "") != 0)
+        la_log_warn("user: stays as it was; another one needs a restart");
+    if (c->limits.header_bytes > p->header_bytes)
+        la_log_warn("limits.header_bytes: %zu stays the most; more needs a restart", p->header_bytes);
+}
+
+/* The next configuration becomes the present one, in place of another. */
+static void reload_next(struct process *p)
+{
+    const struct la_conf *c = p->next;
+    char *why = NULL;
+    if (!la_listeners_open(p, c, &why)) {
+        la_log_error("%s", why);
+        free(why);
+        drop_next(p);
+        la_names_prune(p);
+        la_names_resolver(p, p->snapshot->conf);
+        reload_failed(p);
+        return;
+    }
+    la_listeners_configure(p, c);
+    tell_what_stays(p, c);
+    open_access_log(p, c);
+    la_log_setup(c->log.level, c->log.format == LA_FORMAT_JSON);
+    open_error_log(p, c);
+    adopt_next(p);
+    p->state.reloads_ok++;
+    la_log_notice("configuration reloaded");
+}
+
+static void reload(struct process *p);
+
+/* The next configuration becomes the first; its listeners are open. */
+static void become_ready(struct process *p)
+{
+    const struct la_conf *c = p->next;
+    adopt_next(p);
+    p->state.ready = true;
+    la_log_notice("lastack %s runs: %u workers, %zu listeners, %zu upstreams", LASTACK_VERSION, p->workers, c->listens, c->upstreams);
+    la_timer_set(&p->tick, TICK_MS);
+    if (p->reload_due)
+        reload(p);
+}
+
+static void on_names(struct la_timer *t)
+{
+    struct process *p = la_container(t, struct process, names_timer);
+    if (!la_names_settled(p) && la_loop_now_ns(p->loop) < p->names_due_ns)
+        la_timer_set(t, NAMES_LOOK_MS);
+    else if (p->snapshot)
+        reload_next(p);
+    else
+        become_ready(p);
+}
+
+/* Takes conf and certs: they take effect when every name in them has been asked for, at the latest after NAMES_WAIT_MS. */
+static void await_names(struct process *p, struct la_conf *conf, struct la_certs *certs)
+{
+    drop_next(p);
+    p->next = conf;
+    p->next_certs = certs;
+    la_names_resolver(p, conf);
+    la_names_watch(p, conf);
+    p->names_due_ns = la_loop_now_ns(p->loop) + NAMES_WAIT_MS * 1000000ull;
+    on_names(&p->names_timer);
+}
+
 static void reload(struct process *p)
 {
     struct la_conf_findings f = {0};
-    char *why = NULL;
     struct la_certs *certs = NULL;
     struct la_conf *c = load(p, &certs, &f);
     for (size_t i = 0; i < f.n; i++)
         la_log_write(f.item[i].warning ? LA_LOG_WARN : LA_LOG_ERROR, "%s", f.item[i].text);
     la_conf_findings_fini(&f);
-    if (c && !la_listeners_open(p, c, &why)) {
-        la_log_error("%s", why);
-        free(why);
-        la_certs_unref(&certs);
-        la_conf_free(c);
-        c = NULL;
-    }
-    if (c == NULL) {
-        p->state.reloads_failed++;
-        la_log_error("reload failed: the running configuration stays as it is");
-        return;
-    }
-    if (c->workers && c->workers != p->workers)
-        la_log_warn("workers: %u runs on; another number needs a restart", p->workers);
-    open_access_log(p, c);
-    la_log_setup(c->log.level, c->log.format == LA_FORMAT_JSON);
-    if (!la_log_open(c->log.error))
-        la_log_error("log.error: %s: %s", c->log.error, strerror(errno));
-    la_names_watch(p, c);
-    adopt(p, c, certs);
-    la_certs_unref(&certs);
-    p->state.reloads_ok++;
-    la_log_notice("configuration reloaded");
+    if (c)
+        await_names(p, c, certs);
+    else
+        reload_failed(p);
 }
 
 /* ---- once a second ---- */
 
-static void become_ready(struct process *p, struct la_conf *conf, struct la_certs *certs)
-{
-    adopt(p, conf, certs);
-    la_certs_unref(&certs);
-    p->state.ready = true;
-    la_log_notice("lastack %s runs: %u workers, %zu listeners, %zu upstreams", LASTACK_VERSION, p->workers,
-                  conf->listens, conf->upstreams);
-}
-
 static void on_tick(struct la_timer *t)
 {
     struct process *p = la_container(t, struct process, tick);
-    if (p->first) { /* names are still being asked for */
-        p->names_ticks++;
-        if (la_names_settled(p) || p->names_ticks * 20 >= NAMES_WAIT_MS) {
-            struct la_conf *conf = p->first;
-            p->first = NULL;
-            become_ready(p, conf, p->first_certs);
-            p->first_certs = NULL;
-        }
-        la_timer_set(t, p->first ? 20 : TICK_MS);
-        return;
-    }
     la_sampler_tick(p->sampler, &p->state);
     la_sizes_tick(p);
     la_ports_tick(p);
@@ -245,18 +319,26 @@ static void on_signal(struct la_signal *s, int signum)
     struct process *p = s->arg;
     switch (signum) {
     case SIGHUP:
-        if (!p->draining && p->snapshot)
+        if (p->snapshot == NULL)
+            p->reload_due = true;
+        else if (!p->draining)
             reload(p);
         break;
     case SIGUSR1:
         if (!la_log_reopen())
             la_log_error("log.error cannot be opened again: %s", strerror(errno));
         la_workers_reopen_log(p);
-        if (p->snapshot)
-            open_access_log(p, p->snapshot->conf);
+        if (p->snapshot || p->next)
+            open_access_log(p, p->snapshot ? p->snapshot->conf : p->next);
+        break;
+    case SIGUSR2:
+        la_log_warn("SIGUSR2: a new binary cannot take over from this one. Start it beside this one with another admin.address (TCP "
+                    "listeners share their ports), then send SIGTERM here; for a new configuration SIGHUP does");
         break;
     case SIGTERM:
     case SIGINT:
+        drop_next(p);
+        la_listeners_leave(p);
         if (p->draining || p->snapshot == NULL) {
             la_workers_drain(p, true);
         } else {
@@ -270,14 +352,26 @@ static void on_signal(struct la_signal *s, int signum)
     }
 }
 
+/* Those that ask for something wait until start_signals; those that end the process end it at any time. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(how, &set, NULL);
+}
+
 static void start_signals(struct process *p)
 {
-    static const int list[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT};
+    static const int list[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
     signal(SIGPIPE, SIG_IGN);
     for (unsigned i = 0; i < la_count(list); i++) {
         p->signals[i].arg = p;
         la_signal_start(&p->signals[i], p->loop, list[i], on_signal);
     }
+    hold_signals(SIG_UNBLOCK);
 }
 
 void la_process_worker_done(struct process *p)
@@ -298,10 +392,12 @@ static void on_mail(void *arg, struct la_mail *mail)
 static bool start(struct process *p, struct la_conf *conf)
 {
     char *why = NULL;
-    const char *admin_why = NULL;
+    int err = 0;
     p->loop = la_loop_new(on_mail, p);
     p->workers = la_conf_workers(conf);
     p->header_bytes = conf->limits.header_bytes;
+    p->admin_address = conf->admin;
+    p->user = conf->user ? la_xstrdup(conf->user) : NULL;
     la_list_init(&p->listeners);
     la_list_init(&p->old_listeners);
     la_list_init(&p->names);
@@ -309,30 +405,26 @@ static bool start(struct process *p, struct la_conf *conf)
     p->proxy_stats = la_xcalloc(p->workers, sizeof *p->proxy_stats);
     p->state = (struct la_admin_state){.workers = p->workers, .proxy_stats = p->proxy_stats, .bounds = &p->bounds,
                                        .start_wall_ns = la_wall_ns(), .dump = la_workers_dump};
-    if (!open_access_log(p, conf) || !la_log_open(conf->log.error)) {
-        fprintf(stderr, "log: cannot be opened: %s\n", strerror(errno));
+    if (!la_rights_find(&p->rights, conf->user) || !open_access_log(p, conf) || !open_error_log(p, conf))
         return false;
-    }
     if (!la_listeners_open(p, conf, &why)) {
         fprintf(stderr, "%s\n", why);
         free(why);
         return false;
     }
     p->sampler = la_sampler_new();
-    if (conf->admin.len && (p->admin = la_admin_new(p->loop, &conf->admin, &p->state, p->sampler, &admin_why)) == NULL) {
-        char text[LA_ADDR_TEXT];
-        fprintf(stderr, "admin.address: cannot listen on %s: %s\n", la_addr_text(&conf->admin, text), admin_why);
+    if (conf->admin.len && (p->admin = la_admin_new(p->loop, &conf->admin, &p->state, p->sampler, &err)) == NULL) {
+        why = la_listen_error(conf, "admin.address", &conf->admin, err, false);
+        fprintf(stderr, "%s\n", why);
+        free(why);
         return false;
     }
-    if (!drop_rights(conf->user))
+    if (!la_rights_drop(&p->rights, conf->user))
         return false;
-    struct la_resolver_conf rc = {conf->resolver.server, conf->resolver.servers, conf->resolver.max_ttl_ms};
-    p->resolver = la_resolver_new(p->loop, &rc);
     p->filer = la_filer_new(2);
-    if (p->resolver == NULL || p->filer == NULL)
+    if (!la_names_resolver(p, conf) || p->filer == NULL)
         return false;
     set_limits(p, conf);
-    la_names_watch(p, conf);
     return true;
 }
 
@@ -370,9 +462,8 @@ static void finish(struct process *p)
         la_worker_fini(&p->worker[i]);
     la_names_free(p);
     la_snapshot_unref(&p->snapshot);
-    la_certs_unref(&p->first_certs);
-    if (p->first)
-        la_conf_free(p->first);
+    la_plan_free(p);
+    drop_next(p);
     la_tls_ring_free(&p->ring);
     for (unsigned i = 0; i < la_count(p->signals); i++)
         if (p->signals[i].arg)
@@ -382,13 +473,12 @@ static void finish(struct process *p)
     if (p->admin)
         la_admin_free(&p->admin);
     la_sampler_free(&p->sampler);
-    if (p->resolver)
-        la_resolver_free(p->resolver);
     if (p->filer)
         la_filer_free(p->filer);
     la_listeners_free(p);
     free_report(p);
     free(p->addresses);
+    free(p->user);
     free(p->proxy_stats);
     free(p->crew.member);
     free(p->worker);
@@ -404,6 +494,7 @@ int la_run(const char *path, const char *text)
     struct process *p = la_xcalloc(1, sizeof *p);
     p->path = path;
     p->text = text;
+    hold_signals(SIG_BLOCK);
     raise_descriptors();
     p->ring = la_tls_ring_new();
     struct la_certs *certs = NULL;
@@ -420,15 +511,10 @@ int la_run(const char *path, const char *text)
         exit(1); /* nothing runs yet; the kernel takes everything back */
     la_timer_init(&p->tick, p->loop, on_tick);
     la_timer_init(&p->drain_timer, p->loop, on_drain_timeout);
+    la_timer_init(&p->names_timer, p->loop, on_names);
     start_signals(p);
     start_workers(p);
-    if (la_names_settled(p)) {
-        become_ready(p, conf, certs);
-    } else {
-        p->first = conf;
-        p->first_certs = certs;
-    }
-    la_timer_set(&p->tick, p->first ? 20 : TICK_MS);
+    await_names(p, conf, certs);
     la_loop_run(p->loop);
     la_log_notice("lastack ends");
     finish(p);

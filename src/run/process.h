@@ -8,6 +8,7 @@
 #include "lastack/run.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 struct process;
 struct worker;
@@ -16,9 +17,11 @@ struct worker;
 struct listener {
     struct la_list node;
     struct la_addr address;
-    char *name;
-    int *fd; /* [workers]; a Unix listener has the same one everywhere */
+    char *name; /* main thread */
+    int *fd; /* [workers]; each closes its own */
     struct la_client_stats *stats; /* [workers] */
+    dev_t dev; /* of a Unix socket's file; ino 0: there is none of ours */
+    ino_t ino;
     bool wanted; /* while a configuration is applied */
 };
 
@@ -30,7 +33,7 @@ struct gate {
     struct worker *worker;
     struct listener *listener; /* for identity; never dereferenced by a worker after it has gone */
     int fd;                    /* -1: closed */
-    bool tcp;
+    bool wanted;               /* while a configuration is applied */
     uint8_t quota; /* clients to accept in a turn before asking costs more than the next turn */
     uint8_t full;  /* turns in a row that found as many */
 };
@@ -55,6 +58,15 @@ struct worker {
     bool paused, draining, finished;
 };
 
+/* Of the user to become; all 0: there is none. */
+struct rights {
+    bool to_drop, taken;
+    uid_t uid;
+    gid_t gid, roots_gid;
+    gid_t *group, *roots_group; /* owned */
+    int groups, roots_groups;
+};
+
 struct process {
     struct la_loop *loop;
     const char *path, *text;
@@ -64,25 +76,34 @@ struct process {
     struct la_filer *filer;
     struct la_bounds bounds;
     struct la_list listeners, old_listeners;
-    struct la_conf *first; /* waits for its names' first answers */
-    struct la_certs *first_certs;
+    struct la_conf *next; /* waits for its names' first answers */
+    struct la_certs *next_certs;
     struct la_tls_ring *ring;
     struct la_snapshot *snapshot;
     struct la_proxy_stats *proxy_stats;
     struct la_resolver *resolver;
     struct la_list names;
+    struct la_server **server; /* referenced: all that a configuration names or a connection is left of */
+    struct la_upstream **upstream;
+    size_t servers, upstreams;
     struct la_admin_state state;
     struct la_sampler *sampler;
     struct la_admin *admin;
-    struct la_timer tick, drain_timer;
+    struct la_timer tick, drain_timer, names_timer;
     struct la_signal signals[6];
-    unsigned names_ticks, live_workers;
+    unsigned live_workers;
+    uint64_t names_due_ns;
     uint64_t ports_due_ns;
+    uint16_t port_low, port_high; /* the kernel's range, and how many of it are not reserved: when the configuration was read */
+    unsigned ports;
     int access_fd;
-    size_t header_bytes;
+    size_t header_bytes; /* these three as at the start */
+    struct la_addr admin_address;
+    char *user;
+    struct rights rights; /* until they are dropped */
     _Atomic uint64_t clients, clients_max, clients_per_address;
-    struct address_counts *addresses;
-    bool draining;
+    struct address_counts *_Atomic addresses;
+    bool draining, reload_due; /* reload_due: asked for before the first configuration was there */
 };
 
 /* sizes.c: once a second */
@@ -92,8 +113,14 @@ void la_ports_tick(struct process *p);
 /* listener.c */
 /* Opens what conf asks for and is not open; false: nothing was changed, *why (owned by the caller) says which key. */
 bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why);
+/* Why key's address cannot be listened on, with its place and what to do; to be freed. */
+char *la_listen_error(const struct la_conf *conf, const char *key, const struct la_addr *a, int err, bool by_admin);
+/* Those that are open get what may change: name, backlog, permissions, timeout. */
+void la_listeners_configure(struct process *p, const struct la_conf *conf);
 /* After every worker has heard of the configuration: forgets those that conf does not name. */
 void la_listeners_prune(struct process *p);
+/* Before workers close them for good: takes the files of Unix sockets away, so that whoever comes next has its own. */
+void la_listeners_leave(struct process *p);
 void la_listeners_free(struct process *p);
 struct listener *la_listener_find(struct process *p, const struct la_addr *a);
 /* On the worker: opens, adjusts and closes its gates. */
@@ -113,12 +140,31 @@ void la_workers_reopen_log(struct process *p);
 void la_workers_join(struct process *p); /* ends their threads */
 void la_workers_dump(struct la_admin_state *s, void (*done)(void *arg, struct la_text *json), void *arg);
 
-/* plan.c: the shared objects of a configuration */
-struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs, const struct la_snapshot *before);
-/* Names in conf are watched from now on; changed: their addresses did, a new plan is due. */
+/* names.c */
+/* Names are asked of the name servers of conf from now on. False: none can be asked, logged; those before stay. */
+bool la_names_resolver(struct process *p, const struct la_conf *conf);
+/* Names in conf are watched from now on; when their addresses change, la_process_replan. */
 void la_names_watch(struct process *p, const struct la_conf *conf);
+/* Forgets those that the present configuration does not name. */
+void la_names_prune(struct process *p);
+/* The addresses that are known of it, valid until the loop runs again; *n: how many. */
+const struct la_addr *la_names_of(const struct process *p, const char *host, uint16_t port, size_t *n);
 void la_names_free(struct process *p);
 bool la_names_settled(const struct process *p); /* each has been answered once, or failed */
+
+/* plan.c: the shared objects of a configuration */
+struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs);
+void la_plan_free(struct process *p);
+
+/* rights.c */
+/* Those of user, if this is root and there is one. False: there is no such user, told. */
+bool la_rights_find(struct rights *r, const char *user);
+/* Takes the user's rights, until la_rights_back, if path is in its reach. Says whether. */
+bool la_rights_take(struct rights *r, const char *path);
+void la_rights_back(struct rights *r); /* keeps errno */
+/* A log that root has opened goes on being written and opened again with the rights of the user. */
+void la_rights_give_log(const struct rights *r, const char *path, int fd);
+bool la_rights_drop(struct rights *r, const char *user); /* for good; false: told */
 
 /* process.c */
 void la_process_replan(struct process *p);

@@ -16,10 +16,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TRY_REQUESTS 8
 #define TRY_S        30.0 /* for all of them */
+#define ANSWERS      3    /* that each connection shall give in a run */
 #define QUEUE_S      0.2  /* what the smallest pool may make a client wait */
 #define RUN_EXTRA_S  0.15 /* what starting and stopping takes */
 
@@ -28,8 +31,7 @@ struct bench {
     struct bench_report r;
     struct bench_plan *plan;
     struct bench_requests asks;
-    bool timed; /* a log at its own times */
-    double try_s; /* what a request took when it was tried out */
+    double try_s, median_s; /* what a request took when it was tried out, on average and mostly */
     uint64_t from_ns;
 };
 
@@ -69,24 +71,37 @@ static void list_errors(const struct bench_run *run, char *out, size_t out_n)
     }
 }
 
-/* Is this run worth something, with no more failures than so many for each good answer? False: r->failure. */
-static bool worth(struct bench *b, const struct bench_run *run, double most, const char *when)
+/* Is this run worth something? False: r->failure. Once it is tried out, what a size fails is the verdict's to weigh. */
+static bool worth(struct bench *b, const struct bench_task *t, const struct bench_run *run, const char *when)
 {
     char why[256], errors[200];
     struct bench_report *r = &b->r;
-    double good = bench_run_good(run), failed = (double)run->failed;
+    double good = bench_run_good(run), failed = (double)run->failed, most = t->tries ? 1 : HUGE_VAL;
     if (failed <= 0 && good > 0)
         return true;
     list_errors(run, errors, sizeof errors);
     if (!bench_backend_alive(r, why, sizeof why))
         snprintf(r->failure, sizeof r->failure, "The backend died %s: %s. No size can be named.", when, why);
     else if (good + failed <= 0)
-        snprintf(r->failure, sizeof r->failure, "The backend takes connections but answered nothing %s. No size can be named.", when);
+        snprintf(r->failure, sizeof r->failure, "The backend takes connections but answered nothing within %g s %s. No size can be named.",
+                 t->warmup + t->seconds, when);
     else if (good <= 0 || failed > most * good)
         snprintf(r->failure, sizeof r->failure, "The backend answers with errors: %.0f of %.0f requests failed %s (%s%s%s). No size can be named.",
                  failed, good + failed, when, errors, run->first_failure[0] ? "; first: " : "",
                  run->first_failure);
     return r->failure[0] == 0;
+}
+
+/* Could a run see an answer? A connection's first one comes when a request's time is over, at any size. */
+static bool long_enough(struct bench *b)
+{
+    double run_s = b->o.warmup + b->o.seconds;
+    if (b->median_s < run_s) /* the first one may have started things up */
+        return true;
+    snprintf(b->r.failure, sizeof b->r.failure,
+             "A request took %.2g s when it was tried out, and a run has %g s to see an answer: give it --seconds %g or more. Nothing was measured.",
+             b->median_s, run_s, ceil(ANSWERS * b->median_s * 10) / 10);
+    return false;
 }
 
 /* A few requests, one after the other, so that nobody waits minutes to learn of a wrong path. */
@@ -98,16 +113,19 @@ static bool try_out(struct bench *b)
                               .tries = true};
     run->size = 1;
     run->clients = 1;
-    if (b->o.protocol == BENCH_MEMCACHED) { /* each key is stored once */
+    if (b->o.protocol == BENCH_MEMCACHED) { /* each key is stored once; each worker needs a connection */
+        run->size = b->o.workers;
         task.requests = b->o.keys;
         run->clients = (unsigned)la_min64(16, b->o.keys);
     }
-    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, run, 1, "when it was tried out"));
+    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, &task, run, "when it was tried out"));
+    r->stored = run->stored;
     r->interrupted |= run->cut;
     if (r->interrupted)
         snprintf(r->failure, sizeof r->failure, "It was interrupted before anything was measured.");
     if (run->latency_us->count)
         b->try_s = (double)run->latency_us->sum_us / 1e6 / (double)run->latency_us->count;
+    b->median_s = (double)la_hist_quantile_us(run->latency_us, 0.5) / 1e6;
     bench_run_free(run);
     return good && !r->interrupted;
 }
@@ -152,7 +170,7 @@ static bool one_run(struct bench *b)
     struct bench_report *r = &b->r;
     struct bench_run *run = bench_run_new();
     struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .warmup = b->o.warmup, .seconds = b->o.seconds,
-                              .requests = b->o.requests, .asks = &b->asks, .timed = b->timed, .step = b->o.quiet ? NULL : show, .arg = b};
+                              .requests = b->o.requests, .asks = &b->asks, .timed = b->o.own_times, .step = b->o.quiet ? NULL : show, .arg = b};
     if (!bench_plan_next(b->plan, r, run)) {
         bench_run_free(run);
         return false;
@@ -162,12 +180,26 @@ static bool one_run(struct bench *b)
     r->interrupted |= run->cut;
     char when[80];
     snprintf(when, sizeof when, "in run %zu (pool.max %u)", r->runs + 1, run->size);
-    good = good && !run->cut && worth(b, run, HUGE_VAL, when); /* what a size fails is the verdict's to weigh */
+    good = good && !run->cut && worth(b, &task, run, when);
     if (run->seconds > 0)
         keep(r, run);
     else /* it ended before anything was measured */
         bench_run_free(run);
     return good;
+}
+
+/* What of the file is not asked. */
+static void tell_what_is_left(struct bench *b)
+{
+    if (b->asks.left_out)
+        bench_note(&b->r, "%llu lines of %s hold nothing that can be asked again (GET, HEAD and OPTIONS can) and are left out",
+                   (unsigned long long)b->asks.left_out, b->o.replay);
+    if (b->asks.untimed)
+        bench_note(&b->r, "%llu lines of %s have no time that can be read and are left out", (unsigned long long)b->asks.untimed,
+                   b->o.replay);
+    if (b->asks.cut)
+        bench_note(&b->r, "%s holds more than %u requests: the first ones were used", b->o.replay ? b->o.replay : b->o.requests_file,
+                   BENCH_REQUESTS_MOST);
 }
 
 static void measure(struct bench *b)
@@ -183,6 +215,7 @@ static void measure(struct bench *b)
     bench_view_end();
     r->interrupted |= bench_wait(0);
     bench_judge(r);
+    tell_what_is_left(b);
     bench_plan_free(b->plan);
 }
 
@@ -242,7 +275,7 @@ static int report(struct bench *b, const char *old_json)
         written = false;
     }
     if (old_json && !r->failure[0])
-        compared = bench_compare(old_json, json.p, stdout);
+        compared = bench_compare(old_json, json.p, is_stdout(o->json) || is_stdout(o->html) ? stderr : stdout);
     la_text_fini(&json);
     la_text_fini(&html);
     bool found = r->verdict.answer == BENCH_SIZE && !r->failure[0] && !r->interrupted;
@@ -279,8 +312,6 @@ static void settle(struct bench *b)
 {
     struct bench_options *o = &b->o;
     const struct bench_report *r = &b->r;
-    if (!o->path)
-        o->path = "/";
     if (!o->host)
         o->host = la_addr_family(&r->backend[0].address) == AF_UNIX ? "localhost" : r->backend[0].text;
     for (size_t i = 0; i < r->backends; i++)
@@ -301,25 +332,36 @@ static bool add_body(struct bench *b, struct la_text *why)
     }
     struct la_load_ask *a = bench_requests_add(&b->asks);
     a->method = b->o.method;
-    a->target = b->o.path ? b->o.path : "/";
+    a->target = b->o.path;
     a->body = bench_requests_keep(&b->asks, la_slice(body.p, body.n));
     a->body_n = body.n;
     la_text_fini(&body);
     return true;
 }
 
-/* Of the log's part that each run plays. */
-static double replayed_rate(const struct bench *b)
+/* Of a log that is played over and over: how many requests begin before that time. */
+static double begun(const struct bench_requests *q, double s)
 {
-    const struct bench_options *o = &b->o;
-    const struct bench_requests *q = &b->asks;
-    double from_us = o->warmup * o->speed * 1e6, to_us = from_us + o->seconds * o->speed * 1e6, all_us = (double)q->ask[q->asks - 1].at_us;
+    double lap_us = (double)la_load_lap_us(q->ask, q->asks), laps = floor(s * 1e6 / lap_us);
     size_t n = 0;
-    for (size_t i = 0; i < q->asks; i++)
-        n += (double)q->ask[i].at_us >= from_us && (double)q->ask[i].at_us < to_us;
-    if (n == 0 || to_us > all_us) /* it is played over and over */
-        return (double)q->asks * 1e6 / all_us * o->speed;
-    return (double)n / o->seconds;
+    while (n < q->asks && (double)q->ask[n].at_us < s * 1e6 - laps * lap_us)
+        n++;
+    return laps * (double)q->asks + (double)n;
+}
+
+/* That of the part of the log that each run plays. False: why. */
+static bool find_rate(struct bench *b, struct la_text *why)
+{
+    struct bench_options *o = &b->o;
+    double from_s = o->warmup * o->speed, to_s = from_s + o->seconds * o->speed;
+    if (b->asks.timed)
+        o->rate = (begun(&b->asks, to_s) - begun(&b->asks, from_s)) / o->seconds;
+    if (!b->asks.timed)
+        la_text_addf(why, "%s: its requests have no times, or all the same: give --rate or --clients", o->replay);
+    else if (o->rate <= 0)
+        la_text_addf(why, "%s: no request between %g s and %g s of it, which is what a run measures: give --seconds, --speed or --rate",
+                     o->replay, from_s, to_s);
+    return o->rate > 0;
 }
 
 /* What to ask, where files say it. False: said why. */
@@ -327,22 +369,10 @@ static bool read_asks(struct bench *b)
 {
     struct bench_options *o = &b->o;
     struct la_text why = {0};
-    bool good = true;
-    if (o->requests_file)
-        good = bench_requests_read(&b->asks, o->requests_file, &why);
-    else if (o->replay)
-        good = bench_requests_replay(&b->asks, o->replay, false, &why);
-    else if (o->body_file)
-        good = add_body(b, &why);
-    if (good && (o->requests_file || o->replay) && b->asks.asks == 0) {
-        la_text_addf(&why, "%s: no request to ask", o->requests_file ? o->requests_file : o->replay);
-        good = false;
-    }
-    if (good && o->replay && o->rate <= 0 && !o->rate_auto && o->clients == 0) {
-        b->timed = b->asks.timed && b->asks.ask[b->asks.asks - 1].at_us > 0;
-        o->rate = b->timed ? replayed_rate(b) : 0;
-        o->rate_auto = !b->timed; /* no times to keep */
-    }
+    bool good = o->requests_file ? bench_requests_read(&b->asks, o->requests_file, &why)
+                : o->replay      ? bench_requests_replay(&b->asks, o->replay, false, &why)
+                                 : !o->body_file || add_body(b, &why);
+    good = good && (!o->own_times || find_rate(b, &why));
     if (!good)
         fprintf(stderr, "lastack bench: %s\n", why.p);
     la_text_fini(&why);
@@ -360,14 +390,71 @@ static void fini(struct bench *b)
     free(b);
 }
 
-/* Files are read before anything is asked of a backend. */
+/* Could a file be made where this one is to be? */
+static bool folder_takes(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = la_xasprintf("%.*s.", slash ? (int)(slash + 1 - path) : 0, path);
+    bool good = access(folder, W_OK | X_OK) == 0;
+    int e = errno;
+    free(folder);
+    errno = e;
+    return good;
+}
+
+/* Asks only: an old report is lost when there is a new one. */
+static bool is_writable(const char *path)
+{
+    struct stat s;
+    if (is_stdout(path))
+        return true;
+    if (stat(path, &s) != 0)
+        return errno == ENOENT && folder_takes(path);
+    errno = EISDIR;
+    return !S_ISDIR(s.st_mode) && access(path, W_OK) == 0;
+}
+
+/* Files are looked at before anything is asked of a backend. */
 static bool read_files(struct bench *b, struct la_text *old_json)
 {
-    if (b->o.compare && !read_file(b->o.compare, old_json)) {
-        fprintf(stderr, "lastack bench: %s: %s\n", b->o.compare, strerror(errno));
-        return false;
+    const struct bench_options *o = &b->o;
+    const char *bad = o->compare && !read_file(o->compare, old_json) ? o->compare
+                      : o->json && !is_writable(o->json)             ? o->json
+                      : o->html && !is_writable(o->html)             ? o->html
+                      : o->hdr && !folder_takes(o->hdr)              ? o->hdr
+                                                                     : NULL;
+    if (bad)
+        fprintf(stderr, "lastack bench: %s: %s\n", bad, strerror(errno));
+    return !bad && read_asks(b);
+}
+
+/* Is the old report about the same load? What is known now tells. */
+static bool comparable(struct bench *b, const char *old_json)
+{
+    struct la_text json = {0};
+    bench_json(&b->r, &json);
+    bool good = bench_comparable(old_json, json.p, stderr);
+    if (!good)
+        fprintf(stderr, "lastack bench: --compare %s: nothing was measured\n", b->o.compare);
+    la_text_fini(&json);
+    return good;
+}
+
+/* The exit status. */
+static int run(struct bench *b, const char *old_json)
+{
+    heed_signals();
+    bench_environment(&b->r.environment);
+    if (bench_backend_look(&b->r)) {
+        settle(b);
+        if (old_json && !comparable(b, old_json))
+            return 1;
+        if (try_out(b) && long_enough(b))
+            measure(b);
     }
-    return read_asks(b);
+    if (b->r.failure[0])
+        b->r.verdict.answer = BENCH_FAILED;
+    return report(b, old_json);
 }
 
 int la_bench_main(int argc, char **argv)
@@ -375,21 +462,9 @@ int la_bench_main(int argc, char **argv)
     struct bench *b = la_xcalloc(1, sizeof *b);
     struct la_text old_json = {0};
     int code = bench_options_read(argc, argv, &b->o);
-    if (code < 0)
-        prepare(b);
-    if (code < 0 && !read_files(b, &old_json))
-        code = 2;
     if (code < 0) {
-        heed_signals();
-        bench_environment(&b->r.environment);
-        if (bench_backend_look(&b->r)) {
-            settle(b);
-            if (try_out(b))
-                measure(b);
-        }
-        if (b->r.failure[0])
-            b->r.verdict.answer = BENCH_FAILED;
-        code = report(b, old_json.p);
+        prepare(b);
+        code = read_files(b, &old_json) ? run(b, old_json.p) : 1;
     }
     la_text_fini(&old_json);
     fini(b);

@@ -58,10 +58,11 @@ struct bench_run {
     double seconds;         /* measured */
     bool cut;               /* ended early (Ctrl-C): not used for the verdict */
     uint64_t started, done, failed;
+    uint64_t hits, misses, stored; /* memcached: of gets, of sets */
     char first_failure[BENCH_TEXT]; /* "" or what the generator saw first */
     double throughput;      /* good answers per second */
     struct la_hist *latency_us; /* from the intended start; owned by the run */
-    struct la_hist *late_us;    /* how much later than intended the generator sent; owned by the run */
+    struct la_hist *late_us;    /* how much later the generator sent than it was to and could; owned by the run */
     double part_mean_us[BENCH_PARTS], part_p99_us[BENCH_PARTS];
     struct {
         char cause[40];
@@ -125,7 +126,7 @@ struct bench_verdict {
 /* What a backend says of itself. */
 struct bench_backend {
     struct la_addr address;
-    char text[LA_ADDR_TEXT];
+    char text[BENCH_TEXT];  /* a name as it was given, else the address */
     int64_t limit;          /* max_children, maxconns, worker places; -1: it does not say */
     char limit_name[40];    /* "pm.max_children" */
     char about[BENCH_TEXT]; /* "memcached 1.6.18, maxconns 1024"; or "" */
@@ -161,6 +162,7 @@ struct bench_report {
     struct bench_backend backend[BENCH_BACKENDS];
     size_t backends;
     struct bench_cpu cpu;      /* of the backends' processes on this host, when it began */
+    uint64_t stored;           /* memcached: of options->keys, before the first run */
     int64_t ports;             /* local ports that the sources have for one backend; -1: Unix sockets */
     struct la_text environment; /* a JSON object: versions, sysctls, CPU */
     char failure[512];         /* "" or why there is no verdict: one sentence */
@@ -188,7 +190,8 @@ struct bench_options {
     /* what to ask */
     const char *method, *path, *host, *headers, *body_file, *requests_file, *replay;
     const char *script, *status_path; /* fastcgi: SCRIPT_FILENAME's file or root; pm.status_path */
-    double speed;                     /* of a replay at its own times */
+    bool own_times;                   /* a replay at the log's own times, */
+    double speed;                     /* so many times as fast */
     double set_percent;               /* memcached */
     uint64_t value_bytes, keys;
     /* what to write */
@@ -207,8 +210,9 @@ bool bench_backend_look(struct bench_report *r);
 bool bench_backend_alive(const struct bench_report *r, char *why, size_t why_n);
 
 /* ---- bench_cpu.c ---- */
-/* Adds all processes that have a listening socket of these addresses open. Slow: looks at every process. */
-void bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c);
+/* Adds all processes that have a listening socket of these addresses open. False: none is to be seen. Slow: looks at
+ * every process. */
+bool bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c);
 /* The same ones now, and children they have got since. */
 void bench_cpu_again(struct bench_cpu *c);
 double bench_cpu_between(const struct bench_cpu *from, const struct bench_cpu *to); /* negative: unknown */
@@ -268,8 +272,8 @@ bool bench_wait(double seconds);
 /* ---- bench_plan.c ---- */
 struct bench_plan; /* which run comes next */
 struct bench_plan *bench_plan_new(const struct bench_options *o);
-/* The next run's size, stage, repeat, and rate as a part of the capacity (levels). False: enough. Reads the runs of r,
- * so that it refines around the knee. */
+/* The next run's size, stage, repeat, and rate as a part of the capacity (levels). False: enough. Reads r as bench_judge left
+ * it, so that it refines around the knee. */
 bool bench_plan_next(struct bench_plan *p, const struct bench_report *r, struct bench_run *out);
 unsigned bench_plan_left(const struct bench_plan *p); /* runs, as far as known now */
 void bench_plan_free(struct bench_plan *p);
@@ -296,6 +300,8 @@ void bench_html(const char *json, struct la_text *out); /* one file; the JSON is
 bool bench_hdr(const struct bench_report *r, const char *path);
 /* Prints both side by side and a verdict: 0 not worse, 1 worse beyond the intervals, 2 not comparable. */
 int bench_compare(const char *old_json, const char *new_json, FILE *out);
+/* Will they be comparable when the new one has measured something? False: said why. */
+bool bench_comparable(const char *old_json, const char *new_json, FILE *out);
 
 /* ---- bench_view.c ---- */
 void bench_view_live(const struct bench_live *l);

@@ -35,20 +35,23 @@ static void take_answering(struct la_addr *out, const struct addrinfo *found)
 }
 
 /* "unix:/path", "10.0.0.1:80", or a name with a port. False: why. */
-static bool resolve(struct la_addr *out, struct la_slice text, const char **why)
+static bool resolve(struct bench_backend *b, struct la_slice text, const char **why)
 {
-    if (la_addr_parse(out, text, true, why))
+    if (la_addr_parse(&b->address, text, true, why)) {
+        la_addr_text(&b->address, b->text);
         return true;
+    }
     size_t colon = text.n;
     while (colon > 0 && text.p[colon - 1] != ':')
         colon--;
-    if (colon < 2 || memchr(text.p, ':', colon - 1) || memchr(text.p, '/', text.n))
+    if (colon < 2 || memchr(text.p, ':', colon - 1) || memchr(text.p, '/', text.n) || text.n >= sizeof b->text)
         return false;
+    snprintf(b->text, sizeof b->text, "%.*s", LA_SLICE_ARGS(text)); /* it is the Host that the backend knows */
     char *host = la_xstrndup(text.p, colon - 1), *port = la_xstrndup(text.p + colon, text.n - colon);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
     int e = getaddrinfo(host, port, &hints, &found);
     if (e == 0)
-        take_answering(out, found);
+        take_answering(&b->address, found);
     else
         *why = gai_strerror(e);
     if (found)
@@ -127,11 +130,10 @@ static bool add(struct bench_report *r, struct la_slice text)
     }
     struct bench_backend *b = &r->backend[r->backends];
     *b = (struct bench_backend){.limit = -1};
-    if (!resolve(&b->address, text, &why)) {
+    if (!resolve(b, text, &why)) {
         snprintf(r->failure, sizeof r->failure, "The backend %.*s is no address: %s.", LA_SLICE_ARGS(text), why);
         return false;
     }
-    la_addr_text(&b->address, b->text);
     b->local = la_diag_address_is_local(&b->address);
     r->backends++;
     return true;
@@ -171,13 +173,11 @@ bool bench_backend_look(struct bench_report *r)
     }
     r->ports = ports_of(o->source, &r->backend[0].address);
     for (size_t i = 0; i < r->backends; i++) {
-        size_t processes = r->cpu.n;
         if (o->protocol == BENCH_FASTCGI)
             ask_fpm(&r->backend[i], o->status_path);
         else if (o->protocol == BENCH_MEMCACHED)
             ask_memcached(&r->backend[i]);
-        bench_cpu_find(&r->backend[i], 1, &r->cpu);
-        r->backend[i].local = r->cpu.n > processes;
+        r->backend[i].local = bench_cpu_find(&r->backend[i], 1, &r->cpu);
     }
     return true;
 }

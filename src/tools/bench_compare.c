@@ -4,9 +4,9 @@
  * compares as well as a new one. Worse is: less throughput or a longer p99 at a size that both measured, beyond
  * both 95 % intervals, and by more than a histogram's bucket can be off (1/32).
  *
- * Good path: parse both, hold protocol, load, upstream and CPU against each other, a row a size, one sentence. What can
- * fail: a text is no report, or another version's; nothing was measured; different things were. All are "not comparable",
- * with why. */
+ * Good path: parse both, hold what was asked of whom, how and on which CPU against each other, a row a size, one
+ * sentence. What can fail: a text is no report, or another version's; nothing was measured; different things were. All
+ * are "not comparable", with why. */
 #include "tools/bench.h"
 
 #include "lastack/json_read.h"
@@ -81,7 +81,8 @@ static int hold_one(struct compare *c, const char *what, const char *first, cons
     return same(a, b) ? NOT_WORSE : refuse(c, "%s was %s, is %s", what, text_of(a, x), text_of(b, y));
 }
 
-static int comparable(struct compare *c)
+/* measured: the new report too holds sizes. */
+static int comparable(struct compare *c, bool measured)
 {
     for (int side = OLD; side <= NEW; side++) {
         const char *which = side == OLD ? "old" : "new";
@@ -89,17 +90,19 @@ static int comparable(struct compare *c)
         value points = la_json_get(c->report[side], "points");
         if (version != BENCH_VERSION || points == NULL)
             return refuse(c, "the %s text is not a report of lastack bench that this version reads", which);
-        if (points->child == NULL)
+        if (points->child == NULL && (side == OLD || measured))
             return refuse(c, "the %s report has measured no size%s%s", which, la_json_get(c->report[side], "failure") ? ": " : "",
                           la_json_string(la_json_get(c->report[side], "failure"), ""));
     }
-    int differs = hold_one(c, "the protocol", "options", "protocol");
-    if (!differs)
-        differs = hold_one(c, "the upstream", "options", "upstream");
+    static const struct {
+        const char *what, *key;
+    } one[] = {{"the protocol", "protocol"}, {"the upstream", "upstream"}, {"the source", "source"}, {"the warm-up", "warmup"},
+               {"seconds a run", "seconds"}, {"the number of workers", "workers"}, {"the number of threads", "threads"}};
+    int differs = NOT_WORSE;
+    for (size_t i = 0; i < la_count(one) && !differs; i++)
+        differs = hold_one(c, one[i].what, "options", one[i].key);
     if (!differs)
         differs = hold(c, "the load's", at(c->report[OLD], "options", "load"), at(c->report[NEW], "options", "load"));
-    if (!differs)
-        differs = hold_one(c, "seconds a run", "options", "seconds");
     if (!differs)
         differs = hold(c, "the CPU's", at(c->report[OLD], "environment", "cpu"), at(c->report[NEW], "environment", "cpu"));
     return differs;
@@ -213,7 +216,7 @@ static int judge(struct compare *c)
     return NOT_WORSE;
 }
 
-int bench_compare(const char *old_json, const char *new_json, FILE *out)
+static int compare(const char *old_json, const char *new_json, FILE *out, bool measured)
 {
     size_t where[2];
     struct la_json_value *tree[2] = {la_json_parse(old_json, &where[OLD]), la_json_parse(new_json, &where[NEW])};
@@ -222,10 +225,20 @@ int bench_compare(const char *old_json, const char *new_json, FILE *out)
     if (tree[OLD] == NULL || tree[NEW] == NULL)
         refuse(&c, "the %s report is not JSON at byte %zu", tree[OLD] ? "new" : "old", where[tree[OLD] ? NEW : OLD]);
     else
-        verdict = comparable(&c);
-    if (verdict == NOT_WORSE)
+        verdict = comparable(&c, measured);
+    if (verdict == NOT_WORSE && measured)
         verdict = judge(&c);
     la_json_free(tree[OLD]);
     la_json_free(tree[NEW]);
     return verdict;
+}
+
+int bench_compare(const char *old_json, const char *new_json, FILE *out)
+{
+    return compare(old_json, new_json, out, true);
+}
+
+bool bench_comparable(const char *old_json, const char *new_json, FILE *out)
+{
+    return compare(old_json, new_json, out, false) == NOT_WORSE;
 }

@@ -111,19 +111,23 @@ static void note(struct bench_cpu *c, pid_t pid)
     c->one[c->n++].s = used;
 }
 
-void bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c)
+bool bench_cpu_find(const struct bench_backend *b, size_t n, struct bench_cpu *c)
 {
     struct sockets s = {.backend = b, .backends = n};
+    bool found = false;
     la_diag_tcp(1u << 10, NULL, 0, on_listener, &s);
     find_unix(&s);
     DIR *d = s.n ? opendir("/proc") : NULL;
     for (struct dirent *e; d && (e = readdir(d));) {
         pid_t pid = (pid_t)atoi(e->d_name);
-        if (pid > 0 && pid != getpid() && holds(e->d_name, &s))
-            note(c, pid);
+        if (pid <= 0 || pid == getpid() || !holds(e->d_name, &s))
+            continue;
+        note(c, pid);
+        found |= find(c, pid) < c->n; /* as another backend's too */
     }
     if (d)
         closedir(d);
+    return found;
 }
 
 static void note_children(struct bench_cpu *c, pid_t pid)

@@ -120,11 +120,13 @@ static void put_options(struct la_json *j, const struct bench_options *o)
 
 static void put_backends(struct la_json *j, const struct bench_report *r)
 {
+    char address[LA_ADDR_TEXT];
     la_json_open(j, "backends", '[');
     for (size_t i = 0; i < r->backends; i++) {
         const struct bench_backend *b = &r->backend[i];
         la_json_open(j, NULL, '{');
-        la_json_str(j, "address", b->text);
+        la_json_str(j, "name", b->text);
+        la_json_str(j, "address", la_addr_text(&b->address, address));
         put(j, "limit", (double)b->limit);
         put_text(j, "limit_name", b->limit_name);
         put_text(j, "about", b->about);
@@ -199,6 +201,7 @@ static void put_resources(struct la_json *j, const struct bench_run *run, size_t
 
 static void put_run(struct la_json *j, const struct bench_run *run, size_t backends)
 {
+    uint64_t gets = run->hits + run->misses;
     la_json_open(j, NULL, '{');
     la_json_str(j, "stage", stage_name[run->stage]);
     la_json_int(j, "size", run->size);
@@ -211,6 +214,8 @@ static void put_run(struct la_json *j, const struct bench_run *run, size_t backe
     put_count(j, "started", run->started);
     put_count(j, "done", run->done);
     put_count(j, "failed", run->failed);
+    put(j, "hits", gets > 0 ? (double)run->hits : -1);
+    put(j, "misses", gets > 0 ? (double)run->misses : -1);
     put_text(j, "first_failure", run->first_failure);
     put(j, "throughput", run->throughput);
     put_hist(j, "latency_us", run->latency_us);

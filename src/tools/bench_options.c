@@ -1,11 +1,13 @@
 /* bench_options.c: the command line of `lastack bench`.
  *
  * Owns nothing: texts stay in argv, but for the joined --header lines, which live as long as the process. Good path: every
- * option has its bounds in one table, then what does not go together is refused. Failures: one line and exit status 2. */
+ * option has its form and bounds in one table, which says too when it has an effect; then what has none or does not go
+ * together is refused. Failures: one line, with the value and what it may be, and exit status 2. */
 #include "tools/bench.h"
 
 #include <getopt.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -22,14 +24,14 @@ static const char help[] =
     "      --script PATH         fastcgi: the script that answers all paths, or the directory of scripts\n"
     "      --status-path PATH    fastcgi: pm.status_path, to learn pm.max_children\n"
     "What is asked\n"
-    "      --method NAME         GET, or a mix: GET=70,POST=30\n"
-    "      --path PATH           default /\n"
-    "      --host NAME           Host field; default: the first backend\n"
-    "      --header 'NAME: TEXT' again for more\n"
-    "      --body FILE           of POST, PUT and PATCH\n"
+    "      --method NAME         GET, with --body POST; or a mix: GET=70,POST=30\n"
+    "      --path PATH           default /; {n} in it is the request's number, {token} a text of its own (not with --body)\n"
+    "      --host NAME           Host field; default: the first backend, as given\n"
+    "      --header 'NAME: TEXT' again for more; {n} and {token} as in --path\n"
+    "      --body FILE           of one POST, PUT or PATCH\n"
     "      --requests-from FILE  a line each: [METHOD] PATH [BODY-FILE], fields and @BODY-FILE below it as for vegeta\n"
-    "      --replay FILE         an access log (common, combined, or lastack's own): its GETs; at the log's own times, --speed\n"
-    "                            times as fast, or with --rate or --clients in its order\n"
+    "      --replay FILE         an access log (common, combined, JSON as lastack and others write it): its GETs; at the log's\n"
+    "                            own times, --speed times as fast, or with --rate or --clients in its order\n"
     "      --sets PERCENT        memcached: default 10, the rest are gets; --keys N (10000), --value-size BYTES (100)\n"
     "How it is loaded\n"
     "      --rate N|auto         open loop: N requests a second, whatever the answers do. auto (default): each size as\n"
@@ -41,7 +43,8 @@ static const char help[] =
     "      --requests N          at most so many in a run; --max-time S: end of the sweep, whatever is left\n"
     "      --threads N           of the load generator, default 1; --workers N: of the proxy, default 1\n"
     "Which sizes\n"
-    "      --min N, --max N      1 to 256, memcached 1 to 8; --sizes N,N,...: these alone\n"
+    "      --min N, --max N      1 to 256, memcached 1 to 8 for each of the --workers; 4096 at most; --sizes N,N,...: these\n"
+    "                            alone\n"
     "      --repeats N           runs of each size, default 3, up to three times as many while they scatter too much to\n"
     "                            tell; --seed N: of their order\n"
     "The verdict\n"
@@ -50,57 +53,26 @@ static const char help[] =
     "Output\n"
     "      --json FILE, --html FILE   the whole report; - is standard output\n"
     "      --hdr FILE            latency histograms, one file a size (FILE lat.hgrm: lat-16.hgrm)\n"
-    "      --compare OLD.json    exit 1 when this one is worse\n"
+    "      --compare OLD.json    exit 1 when this one is worse, or not comparable\n"
     "  -q, --quiet               no live line, no table\n"
     "  -h, --help\n"
     "\n"
     "Exit status: 0 a size was found (with --compare: and it is not worse), 1 not, 2 usage. Ctrl-C ends it; what was\n"
     "measured until then is reported.\n";
 
-enum kind { TEXT, NUMBER, WHOLE, SECONDS };
+enum kind { TEXT, NUMBER, WHOLE, WHOLE64, SECONDS, FORM };
 
-#define AT(field) offsetof(struct bench_options, field)
-static const struct {
-    const char *name;
-    char kind_of; /* enum kind */
-    bool wide;    /* WHOLE: 64 bits */
-    size_t at;
-    double low, high;
-} table[] = {
-    {"upstream", TEXT, 0, AT(upstream), 0, 0},
-    {"source", TEXT, 0, AT(source), 0, 0},
-    {"script", TEXT, 0, AT(script), 0, 0},
-    {"status-path", TEXT, 0, AT(status_path), 0, 0},
-    {"method", TEXT, 0, AT(method), 0, 0},
-    {"path", TEXT, 0, AT(path), 0, 0},
-    {"host", TEXT, 0, AT(host), 0, 0},
-    {"body", TEXT, 0, AT(body_file), 0, 0},
-    {"requests-from", TEXT, 0, AT(requests_file), 0, 0},
-    {"replay", TEXT, 0, AT(replay), 0, 0},
-    {"json", TEXT, 0, AT(json), 0, 0},
-    {"html", TEXT, 0, AT(html), 0, 0},
-    {"hdr", TEXT, 0, AT(hdr), 0, 0},
-    {"compare", TEXT, 0, AT(compare), 0, 0},
-    {"keepalive", NUMBER, 0, AT(keepalive_percent), 0, 100},
-    {"burst", NUMBER, 0, AT(burst), 1, 100},
-    {"sets", NUMBER, 0, AT(set_percent), 0, 100},
-    {"speed", NUMBER, 0, AT(speed), 0.001, 1000},
-    {"seconds", SECONDS, 0, AT(seconds), 0.05, 3600},
-    {"warmup", SECONDS, 0, AT(warmup), 0, 3600},
-    {"max-time", SECONDS, 0, AT(max_seconds), 1, 1e6},
-    {"keys", WHOLE, true, AT(keys), 1, 1e9},
-    {"value-size", WHOLE, true, AT(value_bytes), 1, 1 << 20},
-    {"requests", WHOLE, true, AT(requests), 1, 1e12},
-    {"seed", WHOLE, true, AT(seed), 0, 1e15},
-    {"clients", WHOLE, false, AT(clients), 1, 15000},
-    {"min", WHOLE, false, AT(smallest), 1, BENCH_SIZE_MAX},
-    {"max", WHOLE, false, AT(largest), 1, BENCH_SIZE_MAX},
-    {"repeats", WHOLE, false, AT(repeats), 1, 100},
-    {"workers", WHOLE, false, AT(workers), 1, 64},
-    {"threads", WHOLE, false, AT(threads), 1, 64},
+/* When an option has an effect. */
+enum use {
+    ALWAYS,
+    PATHS,       /* not with memcached */
+    ONE_REQUEST, /* nor when a file says what is asked */
+    OWN_TIMES,   /* a log at its own times */
+    FASTCGI,
+    MEMCACHED
 };
 
-/* A number, with us, ms, s or m behind it for seconds. */
+/* A number, with us, ms, s, m or h behind it for seconds. */
 static bool number(const char *text, enum kind kind, double *out)
 {
     static const struct {
@@ -114,31 +86,9 @@ static bool number(const char *text, enum kind kind, double *out)
     for (size_t i = 0; i < (kind == SECONDS ? la_count(unit) : 1); i++)
         if (strcmp(end, unit[i].unit) == 0) {
             *out *= unit[i].s;
-            return kind != WHOLE || *out == floor(*out);
+            return (kind != WHOLE && kind != WHOLE64) || *out == floor(*out);
         }
     return false;
-}
-
-static bool set(struct bench_options *o, const char *name, const char *text)
-{
-    size_t i = 0;
-    while (strcmp(table[i].name, name) != 0)
-        i++;
-    void *at = (char *)o + table[i].at;
-    double v = 0;
-    if (table[i].kind_of == TEXT) {
-        *(const char **)at = text;
-        return true;
-    }
-    if (!number(text, (enum kind)table[i].kind_of, &v) || v < table[i].low || v > table[i].high)
-        return false;
-    if (table[i].kind_of != WHOLE)
-        *(double *)at = v;
-    else if (table[i].wide)
-        *(uint64_t *)at = (uint64_t)v;
-    else
-        *(unsigned *)at = (unsigned)v;
-    return true;
 }
 
 /* ---- options with a form of their own ---- */
@@ -156,6 +106,7 @@ static bool set_protocol(struct bench_options *o, const char *text)
 
 static bool set_rate(struct bench_options *o, const char *text)
 {
+    o->rate = 0;
     o->rate_auto = strcmp(text, "auto") == 0;
     return o->rate_auto || (number(text, NUMBER, &o->rate) && o->rate >= 0.01 && o->rate <= 1e7);
 }
@@ -165,7 +116,7 @@ static bool set_slo(struct bench_options *o, const char *text)
 {
     char *end;
     double percent = text[0] == 'p' ? strtod(text + 1, &end) : 0, s;
-    if (text[0] != 'p' || *end != '=' || percent <= 0 || percent > 100 || !number(end + 1, SECONDS, &s) || s < 1e-6)
+    if (!(percent > 0 && percent <= 100) || *end != '=' || !number(end + 1, SECONDS, &s) || s < 1e-6)
         return false;
     o->slo.quantile = percent / 100;
     o->slo.us = (uint64_t)(s * 1e6 + 0.5);
@@ -195,70 +146,187 @@ static bool add_header(struct bench_options *o, const char *text)
     return true;
 }
 
-static bool special(struct bench_options *o, const char *name, const char *text, bool *known)
+/* ---- all of them ---- */
+
+#define AT(field)                    offsetof(struct bench_options, field), 0, 0, NULL, NULL
+#define BOUND(field, low, high)      offsetof(struct bench_options, field), low, high, NULL, NULL
+#define READ_BY(function, must_be)   0, 0, 0, function, must_be
+static const struct row {
+    const char *name;
+    enum kind kind;
+    enum use use;
+    size_t at;
+    double low, high;
+    bool (*read)(struct bench_options *o, const char *text);
+    const char *must_be;
+} table[] = {
+    {"upstream", TEXT, ALWAYS, AT(upstream)},
+    {"source", TEXT, ALWAYS, AT(source)},
+    {"script", TEXT, FASTCGI, AT(script)},
+    {"status-path", TEXT, FASTCGI, AT(status_path)},
+    {"method", TEXT, ONE_REQUEST, AT(method)},
+    {"path", TEXT, ONE_REQUEST, AT(path)},
+    {"host", TEXT, PATHS, AT(host)},
+    {"body", TEXT, ONE_REQUEST, AT(body_file)},
+    {"requests-from", TEXT, PATHS, AT(requests_file)},
+    {"replay", TEXT, PATHS, AT(replay)},
+    {"json", TEXT, ALWAYS, AT(json)},
+    {"html", TEXT, ALWAYS, AT(html)},
+    {"hdr", TEXT, ALWAYS, AT(hdr)},
+    {"compare", TEXT, ALWAYS, AT(compare)},
+    {"keepalive", NUMBER, ALWAYS, BOUND(keepalive_percent, 0, 100)},
+    {"burst", NUMBER, ALWAYS, BOUND(burst, 1, 100)},
+    {"sets", NUMBER, MEMCACHED, BOUND(set_percent, 0, 100)},
+    {"speed", NUMBER, OWN_TIMES, BOUND(speed, 0.001, 1000)},
+    {"seconds", SECONDS, ALWAYS, BOUND(seconds, 0.05, 3600)},
+    {"warmup", SECONDS, ALWAYS, BOUND(warmup, 0, 3600)},
+    {"max-time", SECONDS, ALWAYS, BOUND(max_seconds, 1, 1e6)},
+    {"keys", WHOLE64, MEMCACHED, BOUND(keys, 1, 1e9)},
+    {"value-size", WHOLE64, MEMCACHED, BOUND(value_bytes, 1, 1 << 20)},
+    {"requests", WHOLE64, ALWAYS, BOUND(requests, 1, 1e12)},
+    {"seed", WHOLE64, ALWAYS, BOUND(seed, 0, 1e15)},
+    {"clients", WHOLE, ALWAYS, BOUND(clients, 1, 15000)},
+    {"min", WHOLE, ALWAYS, BOUND(smallest, 1, BENCH_SIZE_MAX)},
+    {"max", WHOLE, ALWAYS, BOUND(largest, 1, BENCH_SIZE_MAX)},
+    {"repeats", WHOLE, ALWAYS, BOUND(repeats, 1, 100)},
+    {"workers", WHOLE, ALWAYS, BOUND(workers, 1, 64)},
+    {"threads", WHOLE, ALWAYS, BOUND(threads, 1, 64)},
+    {"protocol", FORM, ALWAYS, READ_BY(set_protocol, "http, fastcgi or memcached")},
+    {"rate", FORM, ALWAYS, READ_BY(set_rate, "auto, or requests a second from 0.01 to 10000000")},
+    {"slo", FORM, ALWAYS, READ_BY(set_slo, "a quantile and a time: p99=50ms")},
+    {"sizes", FORM, ALWAYS, READ_BY(set_sizes, "at most 64 sizes from 1 to 4096: 4,8,16")},
+    {"header", FORM, PATHS, READ_BY(add_header, "one line, NAME: TEXT")},
+};
+
+static bool set(struct bench_options *o, const struct row *w, const char *text)
 {
-    *known = true;
-    if (strcmp(name, "protocol") == 0)
-        return set_protocol(o, text);
-    if (strcmp(name, "rate") == 0)
-        return set_rate(o, text);
-    if (strcmp(name, "slo") == 0)
-        return set_slo(o, text);
-    if (strcmp(name, "sizes") == 0)
-        return set_sizes(o, text);
-    if (strcmp(name, "header") == 0)
-        return add_header(o, text);
-    return *known = false;
+    void *at = (char *)o + w->at;
+    double v = 0;
+    if (w->kind == FORM)
+        return w->read(o, text);
+    if (w->kind == TEXT) {
+        *(const char **)at = text;
+        return *text != 0;
+    }
+    if (!number(text, w->kind, &v) || v < w->low || v > w->high)
+        return false;
+    if (w->kind == WHOLE64)
+        *(uint64_t *)at = (uint64_t)v;
+    else if (w->kind == WHOLE)
+        *(unsigned *)at = (unsigned)v;
+    else
+        *(double *)at = v;
+    return true;
+}
+
+/* ---- what is wrong ---- */
+
+LA_PRINTF(1, 2) static int wrong(const char *fmt, ...)
+{
+    va_list ap;
+    fputs("lastack bench: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputs("\n`lastack bench --help` says more.\n", stderr);
+    return 2;
+}
+
+static int bad_value(const struct row *w, const char *text)
+{
+    static const char *const what[] = {[NUMBER] = "number", [WHOLE] = "whole number", [WHOLE64] = "whole number",
+                                       [SECONDS] = "number of seconds (or with us, ms, m or h behind it)"};
+    if (w->kind == TEXT)
+        return wrong("--%s: must not be empty", w->name);
+    if (w->kind == FORM)
+        return wrong("--%s %s: must be %s", w->name, text, w->must_be);
+    return wrong("--%s %s: must be a %s from %.15g to %.15g", w->name, text, what[w->kind], w->low, w->high);
+}
+
+static bool at_own_times(const struct bench_options *o)
+{
+    return o->replay && o->clients == 0 && o->rate <= 0 && !o->rate_auto;
+}
+
+/* Why an option would have no effect. NULL: it has. */
+static const char *idle(const struct bench_options *o, enum use use)
+{
+    if (use == FASTCGI && o->protocol != BENCH_FASTCGI)
+        return "is for --protocol fastcgi";
+    if (use == MEMCACHED && o->protocol != BENCH_MEMCACHED)
+        return "is for --protocol memcached";
+    if ((use == PATHS || use == ONE_REQUEST) && o->protocol == BENCH_MEMCACHED)
+        return "is not for memcached";
+    if (use == ONE_REQUEST && (o->requests_file || o->replay))
+        return "is for one request: with --requests-from or --replay the file says it";
+    if (use == OWN_TIMES && !at_own_times(o))
+        return "is for --replay without --rate and --clients";
+    return NULL;
+}
+
+/* memcached: each worker needs a connection of its own. */
+static bool less_than_workers(const struct bench_options *o)
+{
+    bool less = o->largest && o->largest < o->workers;
+    for (size_t i = 0; i < o->sizes; i++)
+        less |= o->size[i] < o->workers;
+    return o->protocol == BENCH_MEMCACHED && less;
+}
+
+/* 0, or said which one has no port. Whether a name can be looked up turns out later. */
+static int without_port(const char *upstreams)
+{
+    for (const char *p = upstreams; *p;) {
+        size_t n = strcspn(p, ","), digits = 0;
+        while (digits < n && p[n - 1 - digits] >= '0' && p[n - 1 - digits] <= '9')
+            digits++;
+        bool bare = *p == '[' ? p[n - 1] == ']' : memchr(p, ':', n) == NULL;
+        if (n == 0 || bare || (strncmp(p, "unix:", 5) != 0 && digits == 0))
+            return wrong("--upstream %.*s: the port is missing, such as 127.0.0.1:80 or app.internal:80", (int)n, p);
+        p += n + (p[n] == ',');
+    }
+    return 0;
+}
+
+/* 0, or said what does not go together. */
+static int contradiction(const struct bench_options *o)
+{
+    if (!o->upstream)
+        return wrong("--upstream is needed");
+    if (without_port(o->upstream))
+        return 2;
+    if (less_than_workers(o))
+        return wrong("each of the --workers needs a connection to memcached of its own: no size may be smaller than %u", o->workers);
+    if (o->largest && o->smallest > o->largest)
+        return wrong("--min %u is larger than --max %u", o->smallest, o->largest);
+    if (o->sizes && (o->smallest || o->largest))
+        return wrong("--sizes are measured alone: leave out --min and --max");
+    if (o->clients && (o->rate > 0 || o->rate_auto))
+        return wrong("--clients is a closed loop, --rate an open one: give one of the two");
+    if (o->poisson && (o->clients || at_own_times(o)))
+        return wrong("--poisson is for --rate");
+    if (o->protocol == BENCH_FASTCGI && !o->script)
+        return wrong("fastcgi needs --script");
+    if (o->script && o->script[0] != '/')
+        return wrong("--script %s: must be an absolute path, as php-fpm sees it", o->script);
+    if (o->requests_file && o->replay)
+        return wrong("--requests-from and --replay: give one of the two");
+    if (o->body_file && o->method && strcmp(o->method, "POST") != 0 && strcmp(o->method, "PUT") != 0 && strcmp(o->method, "PATCH") != 0)
+        return wrong("--method %s: with --body it must be POST, PUT or PATCH", o->method);
+    if (o->path && o->path[0] != '/')
+        return wrong("--path %s: must start with /", o->path);
+    if (o->json && o->html && strcmp(o->json, "-") == 0 && strcmp(o->html, "-") == 0)
+        return wrong("--json - and --html -: standard output takes one of them");
+    return 0;
 }
 
 /* ---- together ---- */
 
-static const char *contradiction(const struct bench_options *o)
-{
-    if (!o->upstream)
-        return "--upstream is needed";
-    if (o->smallest > o->largest)
-        return "--min is larger than --max";
-    if (o->clients && (o->rate > 0 || o->rate_auto))
-        return "--clients is a closed loop, --rate an open one: give one of the two";
-    if (o->poisson && o->clients)
-        return "--poisson is for --rate";
-    if (o->protocol == BENCH_FASTCGI && !o->script)
-        return "fastcgi needs --script";
-    if (o->protocol != BENCH_FASTCGI && (o->script || o->status_path))
-        return "--script and --status-path are for --protocol fastcgi";
-    if (o->protocol == BENCH_FASTCGI && o->script[0] != '/')
-        return "--script must be an absolute path, as php-fpm sees it";
-    if (o->protocol == BENCH_MEMCACHED && (o->requests_file || o->replay || o->body_file))
-        return "--requests-from, --replay and --body are not for memcached";
-    if (o->requests_file && o->replay)
-        return "--requests-from and --replay: give one of the two";
-    if ((o->requests_file || o->replay) && (o->path || o->body_file))
-        return "--path and --body are for one request: with --requests-from or --replay the file says it";
-    if (o->body_file && strchr(o->method, ','))
-        return "--body needs one method";
-    if (o->path && o->path[0] != '/')
-        return "--path must start with /";
-    return NULL;
-}
-
-static int wrong(const char *what, const char *name, const char *value)
-{
-    if (name)
-        fprintf(stderr, "lastack bench: --%s %s: %s\n", name, value, what);
-    else
-        fprintf(stderr, "lastack bench: %s\n", what);
-    fputs("`lastack bench --help` says more.\n", stderr);
-    return 2;
-}
-
 static void defaults(struct bench_options *o)
 {
-    *o = (struct bench_options){.method = "GET",
-                                .keepalive_percent = 100,
+    *o = (struct bench_options){.keepalive_percent = 100,
                                 .seconds = 3,
                                 .warmup = 1,
-                                .smallest = 1,
                                 .repeats = 3,
                                 .slo.quantile = 0.99,
                                 .burst = 1,
@@ -271,36 +339,61 @@ static void defaults(struct bench_options *o)
                                 .seed = la_random_seed() & 0xffffffff};
 }
 
+/* Those that depend on others. */
+static void fill(struct bench_options *o)
+{
+    bool memcached = o->protocol == BENCH_MEMCACHED;
+    if (o->smallest == 0)
+        o->smallest = 1;
+    if (o->largest == 0) /* one memcached connection carries many commands at once */
+        o->largest = memcached ? 8 * o->workers : 256;
+    if (o->smallest > o->largest)
+        o->largest = BENCH_SIZE_MAX;
+    if (memcached && o->smallest < o->workers)
+        o->smallest = o->workers;
+    if (!o->method)
+        o->method = o->body_file ? "POST" : "GET";
+    if (!o->path)
+        o->path = "/";
+    o->own_times = at_own_times(o);
+    o->rate_auto |= o->rate <= 0 && o->clients == 0 && !o->replay;
+}
+
 int bench_options_read(int argc, char **argv, struct bench_options *o)
 {
-    struct option options[la_count(table) + 16] = {
-        {"protocol", required_argument, NULL, 0}, {"rate", required_argument, NULL, 0}, {"slo", required_argument, NULL, 0},
-        {"sizes", required_argument, NULL, 0},    {"header", required_argument, NULL, 0}, {"poisson", no_argument, NULL, 'P'},
-        {"quiet", no_argument, NULL, 'q'},        {"help", no_argument, NULL, 'h'}};
-    for (size_t i = 0, at = 8; i < la_count(table); i++)
-        options[at++] = (struct option){table[i].name, required_argument, NULL, 0};
+    enum { ROW = 256 };
+    struct option options[la_count(table) + 4] = {
+        {"poisson", no_argument, NULL, 'P'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}};
+    bool given[la_count(table)] = {0};
+    for (size_t i = 0; i < la_count(table); i++)
+        options[i + 3] = (struct option){table[i].name, required_argument, NULL, ROW + (int)i};
     defaults(o);
-    for (int c, which = 0; (c = getopt_long(argc, argv, "u:s:qh", options, &which)) != -1;) {
-        const char *name = c == 'u' ? "upstream" : c == 's' ? "source" : c == 0 ? options[which].name : NULL;
-        bool known = false;
+    optind = 0;
+    for (int c; (c = getopt_long(argc, argv, "u:s:qh", options, NULL)) != -1;) {
+        int row = c == 'u' ? 0 : c == 's' ? 1 : c - ROW;
         if (c == 'h') {
             fputs(help, stdout);
             return 0;
         }
-        if (c == '?')
-            return wrong("unknown option", NULL, NULL);
+        if (c == '?') { /* it has said why */
+            fputs("`lastack bench --help` says more.\n", stderr);
+            return 2;
+        }
         o->poisson |= c == 'P';
         o->quiet |= c == 'q';
-        if (name && !(special(o, name, optarg, &known) || (!known && set(o, name, optarg))))
-            return wrong("no such value", name, optarg);
+        if (row < 0)
+            continue;
+        if (!set(o, &table[row], optarg))
+            return bad_value(&table[row], optarg);
+        given[row] = true;
     }
     if (optind < argc)
-        return wrong("what stands alone is not understood", NULL, NULL);
-    if (o->largest == 0) /* one memcached connection carries many commands at once */
-        o->largest = o->protocol == BENCH_MEMCACHED ? 8 : o->smallest > 256 ? BENCH_SIZE_MAX : 256;
-    const char *problem = contradiction(o);
-    if (problem)
-        return wrong(problem, NULL, NULL);
-    o->rate_auto |= o->rate <= 0 && o->clients == 0 && !o->replay;
+        return wrong("%s: an option is missing before it", argv[optind]);
+    for (size_t i = 0; i < la_count(table); i++)
+        if (given[i] && idle(o, table[i].use))
+            return wrong("--%s %s", table[i].name, idle(o, table[i].use));
+    if (contradiction(o))
+        return 2;
+    fill(o);
     return -1;
 }

@@ -1,7 +1,7 @@
 /* bench_plan.c: which run comes next: sizes by powers of two, then closer around the knee, each some times and in random
  * order, then the first one again, then the chosen one at parts of the capacity.
  *
- * Owns: the sizes and the order. No I/O, no clock; what it knows of the results are the throughputs of the report's runs.
+ * Owns: the sizes and the order. No I/O, no clock; what it knows of the results are the report's points, as the last judging left them.
  *
  * Good path: every power of two once, further up while the best is among the two largest; then the gap below the knee (the
  * smallest size close to the best) is halved until it is small, and the one behind the best where it falls off, each new size in turn with a repeat of an old one, so that
@@ -69,21 +69,22 @@ struct bench_plan *bench_plan_new(const struct bench_options *o)
 
 /* ---- what the runs say ---- */
 
-/* The mean throughput of a size; negative: it was not measured. met: the latency is within the objective. */
+/* What a size gives, what time did taken off; negative: it was not measured. met: the latency is within the objective. */
 static double throughput(const struct bench_plan *p, const struct bench_report *r, unsigned size, bool *met)
 {
-    double sum = 0;
+    double found = -1;
     unsigned n = 0, over = 0;
+    for (size_t i = 0; i < r->points; i++)
+        found = r->point[i].size == size ? r->point[i].throughput : found;
     for (size_t i = 0; i < r->runs; i++) {
         const struct bench_run *run = r->run[i];
         if (run->stage != BENCH_SWEEP || run->cut || run->size != size)
             continue;
-        sum += run->throughput;
         n++;
         over += p->o->slo.us && !p->o->rate_auto && la_hist_quantile_us(run->latency_us, p->o->slo.quantile) > p->o->slo.us;
     }
     *met = over * 2 <= n;
-    return n ? sum / n : -1;
+    return found;
 }
 
 /* The smallest size close to the best that meets the objective, and its next smaller neighbour (0: none). */

@@ -79,7 +79,7 @@ static void configure(struct la_text *t, const struct bench_proxy *p, const stru
     la_text_addf(t, "forwarded: { mode: off }\nupstreams:\n  bench:\n    protocol: %s\n", protocol[o->protocol]);
     la_text_str(t, "    servers: [");
     for (size_t i = 0; i < r->backends; i++)
-        quoted(t, i ? ", " : "", r->backend[i].text, "");
+        quoted(t, i ? ", " : "", la_addr_text(&r->backend[i].address, text), "");
     la_text_addf(t, "]\n    pool: { max: %u }\n    queue: { length: 1000000, timeout: 1h }\n", size);
     la_text_str(t, "    passive: { failures: 0 }\n    timeouts: { response: 60s }\n");
     if (o->source)
@@ -168,10 +168,14 @@ struct bench_proxy *bench_proxy_start(const struct bench_report *r, unsigned siz
     p->pid = fork();
     if (p->pid == 0)
         child(p, conf.p);
+    int e = errno;
     la_text_fini(&conf);
     if (p->pid > 0 && wait_ready(p))
         return p;
-    say_why(p, why, why_n);
+    if (p->pid < 0)
+        snprintf(why, why_n, "The proxy does not start: %s.", strerror(e));
+    else
+        say_why(p, why, why_n);
     bench_proxy_stop(&p);
     return NULL;
 }

@@ -15,6 +15,7 @@
 #define LITTLE_OFF   0.25
 #define LITTLE_LEAST 0.5  /* connections at work; below that the two cannot be compared */
 #define BUSY_FULL    0.9
+#define MISSES_NOTED 0.05 /* of the gets */
 
 void bench_note(struct bench_report *r, const char *fmt, ...)
 {
@@ -209,10 +210,27 @@ static void note_failures(struct bench_report *r)
         bench_note(r, "requests failed: %.2g %% at size %u, the most", worst->fail_ratio * 100, worst->size);
 }
 
+static void note_misses(struct bench_report *r)
+{
+    const struct bench_options *o = r->options;
+    double hits = 0, misses = 0;
+    for (size_t i = 0; i < r->runs; i++) {
+        hits += r->run[i]->cut ? 0 : (double)r->run[i]->hits;
+        misses += r->run[i]->cut ? 0 : (double)r->run[i]->misses;
+    }
+    if (misses > MISSES_NOTED * (hits + misses))
+        bench_note(r, "%.0f %% of the gets missed: the server does not hold --keys %llu of --value-size %llu; the verdict is about misses",
+                   100 * misses / (hits + misses), (unsigned long long)o->keys, (unsigned long long)o->value_bytes);
+    if (o->protocol == BENCH_MEMCACHED && r->stored < o->keys)
+        bench_note(r, "only %llu of %llu keys could be stored before the first run: give it fewer --keys",
+                   (unsigned long long)r->stored, (unsigned long long)o->keys);
+}
+
 void bench_notes(struct bench_report *r)
 {
     note_slo(r);
     note_generator(r);
+    note_misses(r);
     note_little(r);
     note_failures(r);
     if (r->verdict.answer != BENCH_SIZE)

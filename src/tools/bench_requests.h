@@ -14,6 +14,7 @@ struct bench_requests {
     bool timed;        /* at_us is known: LA_LOAD_TIMED is possible */
     bool cut;          /* the file holds more */
     uint64_t left_out; /* lines of a log that hold no request, or an unsafe one */
+    uint64_t untimed;  /* those left out because they alone have no time */
     char **block;      /* owns all strings */
     size_t blocks, block_at, block_n;
 };

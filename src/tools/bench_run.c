@@ -384,6 +384,9 @@ static void conclude(struct measure *m)
     run->started = r->n.started;
     run->done = r->n.done;
     run->failed = failures(r);
+    run->hits = r->n.hits;
+    run->misses = r->n.misses;
+    run->stored = r->n.stored;
     run->throughput = run->seconds > 0 ? (double)r->n.timely / run->seconds : 0;
     snprintf(run->first_failure, sizeof run->first_failure, "%s", end->first_failure);
     fill_heat(run, r);

@@ -35,28 +35,36 @@ void bench_view_end(void)
 
 /* ---- the table ---- */
 
+/* Of the runs that know it. */
+struct mean {
+    double sum, over;
+};
+
 /* All runs of a stage and size, added up. */
 struct row {
     struct la_hist latency;
-    double seconds, throughput, part[BENCH_PARTS], busy, proxy_cpu_s, backend_cpu_s;
-    uint64_t failed, opened, by_backend, by_proxy;
+    double throughput, part[BENCH_PARTS];
+    struct mean busy, proxy_cpu, backend_cpu;
+    uint64_t failed;
     unsigned runs;
 };
+
+static void take(struct mean *m, double v, double over)
+{
+    m->sum += v < 0 ? 0 : v;
+    m->over += v < 0 ? 0 : over;
+}
 
 static void add(struct row *w, const struct bench_run *run)
 {
     la_hist_add(&w->latency, run->latency_us);
     for (int i = 0; i < BENCH_PARTS; i++)
         w->part[i] += run->part_mean_us[i];
-    w->seconds += run->seconds;
     w->throughput += run->throughput;
-    w->busy += run->busy;
-    w->proxy_cpu_s += run->proxy_cpu_s;
-    w->backend_cpu_s += run->backend_cpu_s;
+    take(&w->busy, run->busy, 1);
+    take(&w->proxy_cpu, run->proxy_cpu_s, run->seconds);
+    take(&w->backend_cpu, run->backend_cpu_s, run->seconds);
     w->failed += run->failed;
-    w->opened += run->opened;
-    w->by_backend += run->closed_by_backend;
-    w->by_proxy += run->closed_by_proxy;
     w->runs++;
 }
 
@@ -65,12 +73,12 @@ static double ms(const struct row *w, double q)
     return (double)la_hist_quantile_us(&w->latency, q) / 1000;
 }
 
-static void cpu(double s, double seconds)
+static void cpu(struct mean m)
 {
-    if (s < 0)
-        printf("     -");
+    if (m.over > 0)
+        printf(" %4.0f%%", m.sum / m.over * 100);
     else
-        printf(" %4.0f%%", s / seconds * 100);
+        printf("     -");
 }
 
 static void print_row(const struct row *w, const char *label)
@@ -79,9 +87,12 @@ static void print_row(const struct row *w, const char *label)
     printf("  %8s %8.0f  %7.2f %7.2f %7.2f ", label, w->throughput / n, ms(w, 0.5), ms(w, 0.99), ms(w, 1));
     for (int i = 0; i < BENCH_PARTS; i++)
         printf(" %7.2f", w->part[i] / n / 1000);
-    printf("  %5.1f", w->busy / n);
-    cpu(w->proxy_cpu_s, w->seconds);
-    cpu(w->backend_cpu_s, w->seconds);
+    if (w->busy.over > 0)
+        printf("  %5.1f", w->busy.sum / w->busy.over);
+    else
+        printf("      -");
+    cpu(w->proxy_cpu);
+    cpu(w->backend_cpu);
     printf(" %6llu\n", (unsigned long long)w->failed);
 }
 

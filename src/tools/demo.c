@@ -40,12 +40,16 @@ static const char usage[] =
     "\n"
     "Exit code: 0 no request failed through the pool, 1 one did or it could not run, 2 usage.\n";
 
-static bool number(const char *text, unsigned least, unsigned most, unsigned *out)
+/* False, and told, when it is none or out of its bounds. */
+static bool number(const char *option, const char *text, unsigned least, unsigned most, unsigned *out)
 {
     char *end;
     unsigned long v = strtoul(text, &end, 10);
     *out = (unsigned)v;
-    return end != text && *end == 0 && v >= least && v <= most;
+    bool good = end != text && *end == 0 && v >= least && v <= most;
+    if (!good)
+        fprintf(stderr, "lastack demo: --%s %s: must be from %u to %u, see --help\n", option, text, least, most);
+    return good;
 }
 
 /* -1: go on; else the exit code. */
@@ -54,24 +58,22 @@ static int parse(int argc, char **argv, struct demo_options *o)
     static const struct option options[] = {
         {"seconds", 1, NULL, 's'}, {"rate", 1, NULL, 'r'}, {"loopback", 0, NULL, 'l'}, {"stay", 0, NULL, 'S'},
         {"listen", 1, NULL, 'L'},  {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    const char *why = "must be within its bounds, see --help", *listen = "127.0.0.1:8080";
+    const char *why = "", *listen = "127.0.0.1:8080";
     *o = (struct demo_options){.seconds = 20, .rate = 1000};
     optind = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         bool good = true;
         switch (c) {
-        case 's': good = number(optarg, 8, 600, &o->seconds); break;
-        case 'r': good = number(optarg, 50, 20000, &o->rate); break;
+        case 's': good = number("seconds", optarg, 8, 600, &o->seconds); break;
+        case 'r': good = number("rate", optarg, 50, 20000, &o->rate); break;
         case 'l': o->loopback = true; break;
         case 'S': o->stay = true; break;
         case 'L': listen = optarg; break;
         case 'h': fputs(usage, stdout); return 0;
         default: fputs("Try 'lastack demo --help'.\n", stderr); return 2;
         }
-        if (!good) {
-            fprintf(stderr, "lastack demo: %s: %s\n", optarg, why);
+        if (!good)
             return 2;
-        }
     }
     if (optind < argc || !la_addr_parse(&o->listen, la_slice_str(listen), true, &why)) {
         fprintf(stderr, "lastack demo: %s: %s\n", optind < argc ? argv[optind] : listen,

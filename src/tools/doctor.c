@@ -161,5 +161,5 @@ int la_doctor_main(int argc, char **argv)
         free(d.item[i].cure);
     }
     free(d.item);
-    return d.count[DOCTOR_BAD] || fflush(stdout) != 0 ? 1 : 0;
+    return d.count[DOCTOR_BAD] ? 1 : 0;
 }

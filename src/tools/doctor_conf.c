@@ -7,6 +7,7 @@
  * Ports are counted per (source, destination), since that is how the kernel gives them out. */
 #include "tools/doctor_private.h"
 
+#include "lastack/certs.h"
 #include "lastack/diag.h"
 
 #include <stdio.h>
@@ -58,13 +59,14 @@ static void check_ports(struct doctor *d, const struct la_conf_upstream *u)
         return;
     enum doctor_level level = la_conf_pool_most(u) > least ? DOCTOR_BAD : la_conf_pool_most(u) * 10ull > least * 8 ? DOCTOR_WARN : DOCTOR_OK;
     doctor_say(d, level, "ports",
-               "upstream %s: pool.max %u connections to each server, %llu local ports for %s from %zu source%s%s", u->name, la_conf_pool_most(u),
+               "upstream %s: %s %u connections to each server, %llu local ports for %s from %zu source%s%s", u->name, la_conf_pool_key(u),
+               la_conf_pool_most(u),
                (unsigned long long)least, worst->text, u->sources ? u->sources : 1, u->sources > 1 ? "s" : "",
                level == DOCTOR_BAD    ? ": the pool can never fill; requests will wait for ports"
                : level == DOCTOR_WARN ? ": a restart of the backend, or another process, can use up what is left"
                                       : "");
     if (level != DOCTOR_OK)
-        doctor_cure(d, "add addresses to upstreams.%s.source, widen net.ipv4.ip_local_port_range, or lower pool.max", u->name);
+        doctor_cure(d, "add addresses to upstreams.%s.source, widen net.ipv4.ip_local_port_range, or lower %s", u->name, la_conf_pool_key(u));
 }
 
 /* A range of its own, where the kernel's option cannot help, is walked port by port. */
@@ -176,8 +178,11 @@ void doctor_conf(struct doctor *d, const char *path)
 {
     struct la_conf_findings f = {0};
     struct la_conf *c = la_conf_load(path, &f);
-    if (c)
+    if (c) {
         la_conf_check_host(c, &f);
+        struct la_certs *certs = la_certs_new(c, NULL, &f);
+        la_certs_unref(&certs);
+    }
     add_findings(d, &f);
     if (c && f.errors == 0)
         doctor_say(d, DOCTOR_OK, "configuration", "%s can be run", path);

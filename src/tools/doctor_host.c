@@ -147,36 +147,11 @@ static void descriptors(struct doctor *d)
     }
 }
 
-/* Reads "quota period" of cgroup v2, or the two files of v1. CPUs times 100; 0: no quota. */
-static unsigned long cpu_quota_percent(void)
-{
-    char quota[32] = "";
-    unsigned long long period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        int n = fscanf(f, "%31s %llu", quota, &period);
-        fclose(f);
-        return n == 2 && period && quota[0] != 'm' ? (unsigned long)(strtoull(quota, NULL, 10) * 100 / period) : 0;
-    }
-    long long q = -1;
-    f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re");
-    if (f == NULL)
-        return 0;
-    int n = fscanf(f, "%lld", &q);
-    fclose(f);
-    f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re");
-    if (f == NULL)
-        return 0;
-    n += fscanf(f, "%llu", &period);
-    fclose(f);
-    return n == 2 && q > 0 && period ? (unsigned long)((unsigned long long)q * 100 / period) : 0;
-}
-
 static void cpus(struct doctor *d)
 {
     cpu_set_t set;
     unsigned mask = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-    unsigned long percent = cpu_quota_percent();
+    unsigned long percent = la_conf_quota_percent();
     unsigned quota = (unsigned)((percent + 99) / 100);
     d->cpus = quota && quota < mask ? quota : mask;
     if (percent == 0 || percent >= mask * 100ul) {
@@ -191,25 +166,11 @@ static void cpus(struct doctor *d)
         doctor_cure(d, "give the container at least one CPU, or shares (requests) instead of a quota (limits)");
 }
 
-static uint64_t memory_file(const char *path)
-{
-    FILE *f = fopen(path, "re");
-    unsigned long long v = 0;
-    if (f == NULL)
-        return 0;
-    if (fscanf(f, "%llu", &v) != 1) /* "max" */
-        v = 0;
-    fclose(f);
-    return v;
-}
-
 static void memory(struct doctor *d)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     d->memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
-    uint64_t group = memory_file("/sys/fs/cgroup/memory.max");
-    if (group == 0)
-        group = memory_file("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    uint64_t group = la_conf_quota_memory();
     if (group && (d->memory == 0 || group < d->memory))
         d->memory = group;
 }

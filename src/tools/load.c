@@ -94,11 +94,11 @@ static void serve_backlog(struct load_thread *t)
         struct client *c = la_list_first(&t->free, struct client, free_node);
         la_list_remove(&c->free_node);
         struct load_start s = t->backlog[t->backlog_at];
-        uint64_t now = la_clock_ns();
+        uint64_t now = la_clock_ns(), able = la_max64(s.at_ns, t->free_ns); /* before, it could not be sent */
         t->backlog_at = (t->backlog_at + 1) % LOAD_BACKLOG;
         t->backlog_n--;
         if (begin(c, s))
-            la_hist_record(&t->r.late_us, now > s.at_ns ? (now - s.at_ns) / 1000 : 0);
+            la_hist_record(&t->r.late_us, now > able ? (now - able) / 1000 : 0);
     }
 }
 
@@ -112,6 +112,8 @@ void load_client_free(struct client *c)
         return;
     }
     if (t->backlog) {
+        if (la_list_empty(&t->free))
+            t->free_ns = la_clock_ns();
         la_list_push_front(&t->free, &c->free_node);
         if (t->backlog_n > 0 && c->answered)
             serve_backlog(t);

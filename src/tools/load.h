@@ -14,7 +14,7 @@
  *
  * memcached: gets and sets, one at a time, of keys "load:BYTES:N", whose values are the pattern of a token made of
  * the key; a value that is another one counts as `mixed`. A whole answer counts as a status: STORED, a hit and a
- * miss (`misses` too) as 200, ERROR and CLIENT_ERROR as 400, SERVER_ERROR as 500. A short client says quit.
+ * miss (`stored`, `hits`, `misses` too) as 200, ERROR and CLIENT_ERROR as 400, SERVER_ERROR as 500. A short client says quit.
  *
  * Threads: la_load_start makes them; everything else is called from one thread, counts may be read while it
  * runs. */
@@ -94,7 +94,7 @@ void la_load_defaults(struct la_load_conf *c);
     X(done) X(connections) X(reused) X(status_2xx) X(status_3xx) X(status_4xx) X(status_5xx) X(refused)      \
         X(unreachable) X(no_port) X(connect_other) X(reset) X(eof_before) X(truncated) X(timeout)            \
             X(malformed) X(extra_bytes) X(mixed) X(unechoed) X(left) X(unfinished) X(idle_closed) X(no_fin)  \
-                X(upgraded) X(early) X(shed) X(unstarted) X(timely) X(misses) X(overtaken_max) X(bytes_in)   \
+                X(upgraded) X(early) X(shed) X(unstarted) X(timely) X(hits) X(misses) X(stored) X(overtaken_max) X(bytes_in)   \
                     X(bytes_out)
 struct la_load_counts {
 #define X(name) _Atomic uint64_t name;
@@ -109,7 +109,8 @@ struct la_load_counts {
 struct la_load_result {
     struct la_load_counts n;
     _Atomic uint64_t status[600];
-    struct la_hist latency_us, connect_us, late_us; /* late_us: actual minus intended start, open loop */
+    struct la_hist latency_us, connect_us, late_us; /* late_us, open loop: from when it was to start, and
+                                                  * a client was free for it, until it did */
     struct la_hist life_us; /* of a connection: from connect to the answer to its last request */
     _Atomic uint32_t heat[LA_LOAD_SLICES][LA_LOAD_LEVELS]; /* answers by time of their end and latency */
     uint64_t heat_slice_ns; /* of duration_ms; 250 ms when there is none */
@@ -118,6 +119,9 @@ struct la_load_result {
     bool warming;
     char first_failure[256]; /* "" or what the first failure looked like */
 };
+
+/* How long a list lasts at its own times before it begins anew: a mean gap longer than to its last request. */
+uint64_t la_load_lap_us(const struct la_load_ask *ask, size_t asks);
 
 struct la_load;
 /* NULL: why is a sentence. Strings in c must outlive the load. */

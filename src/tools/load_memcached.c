@@ -165,8 +165,12 @@ static enum load_took take_line(struct client *c, struct la_slice line, bool ext
     if (begins(line, "VALUE"))
         return take_value_line(c, line);
     if (begins(line, c->memcached.set ? "STORED" : "END")) {
-        if (!c->memcached.set)
+        if (c->memcached.set) {
+            LOAD_ADD(c->t, stored, 1);
+        } else {
+            LOAD_ADD(c->t, hits, c->memcached.hits);
             LOAD_ADD(c->t, misses, c->t->load->conf.memcached.gets - c->memcached.hits);
+        }
         return whole(c, 200, extra);
     }
     bool server = begins(line, "SERVER_ERROR");

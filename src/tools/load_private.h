@@ -122,6 +122,7 @@ struct load_thread {
     struct la_mail stop_mail;
     struct la_timer deadline, warmup;
     struct la_list free;
+    uint64_t free_ns; /* since when there are some */
     struct client *client;
     unsigned clients, active; /* active: those that are busy */
     bool stopping, in_grace;

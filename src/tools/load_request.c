@@ -122,7 +122,7 @@ static void make_of_list(struct client *c, const struct la_load_ask *a)
     if (a->body_n || takes_body(a->method))
         put_length(c, a->body_n);
     if (k->headers)
-        put_text(c, k->headers);
+        put_template(c, k->headers);
     if (a->headers)
         put_text(c, a->headers);
     put_text(c, "\r\n");

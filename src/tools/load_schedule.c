@@ -23,10 +23,16 @@ void load_schedule_init(struct load_schedule *s, const struct la_load_conf *c, u
         s->at = gap_ns(s);
 }
 
+uint64_t la_load_lap_us(const struct la_load_ask *ask, size_t asks)
+{
+    uint64_t last = ask[asks - 1].at_us;
+    return last + (asks > 1 ? last / (asks - 1) : 1000000);
+}
+
 static struct load_start timed(const struct load_schedule *s, uint64_t number)
 {
     const struct la_load_conf *c = s->conf;
-    uint64_t last = c->ask[c->asks - 1].at_us, lap = last + (c->asks > 1 ? last / (c->asks - 1) : 1000000);
+    uint64_t lap = la_load_lap_us(c->ask, c->asks);
     size_t ask = (size_t)(number % c->asks);
     double us = (double)(number / c->asks * lap + c->ask[ask].at_us);
     return (struct load_start){s->from_ns + (uint64_t)(us * 1000 / (c->speed > 0 ? c->speed : 1)), ask};

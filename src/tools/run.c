@@ -1,4 +1,5 @@
 /* run.c: the command lines of `run`, `check` and `schema`. */
+#include "causes.h"
 #include "probe.h"
 #include "tools.h"
 #include "lastack/certs.h"
@@ -26,9 +27,12 @@ static const char run_help[] =
     "\n"
     "Signals: SIGHUP reload, SIGTERM or SIGINT drain and end (twice: at once), SIGUSR1 reopen logs.\n";
 
-static int usage(const char *help)
+/* what NULL: getopt has told it. */
+static int misused(const char *command, const char *what, const char *word)
 {
-    fputs(help, stderr);
+    if (what)
+        fprintf(stderr, "lastack %s: %s%s\n", command, word ? word : "", what);
+    fprintf(stderr, "Try 'lastack %s --help'.\n", command);
     return 2;
 }
 
@@ -53,14 +57,18 @@ int la_run_main(int argc, char **argv)
         case 'w': q.workers = optarg; break;
         case 'L': q.access_log = optarg; break;
         case 'h': fputs(run_help, stdout); return 0;
-        default: return usage(run_help);
+        default: return misused("run", NULL, NULL);
         }
     }
     if (path == NULL && optind < argc)
         path = argv[optind++];
     bool quick = q.listen || q.upstream || q.source || q.pool || q.admin || q.workers || q.access_log;
-    if (optind < argc || (path != NULL) == quick || (quick && (!q.listen || !q.upstream)))
-        return usage(run_help);
+    if (optind < argc)
+        return misused("run", ": one configuration at a time", argv[optind]);
+    if (path && quick)
+        return misused("run", ": with a configuration there are no other options, write them there", path);
+    if (path == NULL && (!q.listen || !q.upstream))
+        return misused("run", "needs a configuration, or both --listen and --upstream", NULL);
     if (path)
         return la_run(path, NULL);
     char *text = la_quick_text(&q);
@@ -72,6 +80,8 @@ int la_run_main(int argc, char **argv)
 int la_check_main(int argc, char **argv)
 {
     static const char help[] = "usage: lastack check [--probe] CONFIG.yaml\n"
+                               "\n"
+                               "  -c, --config FILE  the configuration, as with `lastack run`\n"
                                "\n"
                                "Reads a configuration and says everything that is wrong with it, each line with its place.\n"
                                "Touches no network but with --probe: then php-fpm's status pages (fastcgi.status_path) are asked whether\n"
@@ -86,15 +96,17 @@ int la_check_main(int argc, char **argv)
             return 0;
         }
         if (c != 'c' && c != 'p')
-            return usage(help);
+            return misused("check", NULL, NULL);
         if (c == 'c')
             path = optarg;
         asks |= c == 'p';
     }
     if (path == NULL && optind < argc)
         path = argv[optind++];
-    if (path == NULL || optind < argc)
-        return usage(help);
+    if (path == NULL)
+        return misused("check", "needs a configuration", NULL);
+    if (optind < argc)
+        return misused("check", ": one configuration at a time", argv[optind]);
     struct la_conf_findings f = {0};
     struct la_conf *c = la_conf_load(path, &f);
     if (c) {
@@ -116,26 +128,25 @@ int la_check_main(int argc, char **argv)
 
 int la_schema_main(int argc, char **argv)
 {
-    static const char help[] = "usage: lastack schema [--reference]\n"
+    static const char help[] = "usage: lastack schema [--reference | --causes]\n"
                                "\n"
-                               "Prints the JSON Schema of the configuration, or with --reference a commented configuration\n"
-                               "with every key and its default.\n";
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"reference", no_argument, NULL, 'r'}, {0}};
-    bool reference = false;
+                               "Prints the JSON Schema of the configuration, with --reference a commented configuration with\n"
+                               "every key and its default, or with --causes what the names of errors and of closed connections\n"
+                               "in metrics and logs mean.\n";
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"reference", no_argument, NULL, 'r'},
+                                            {"causes", no_argument, NULL, 'c'}, {0}};
+    void (*print)(void) = la_conf_print_schema;
     for (int c; (c = getopt_long(argc, argv, "hr", options, NULL)) != -1;) {
         if (c == 'h') {
             fputs(help, stdout);
             return 0;
         }
-        if (c != 'r')
-            return usage(help);
-        reference = true;
+        if (c != 'r' && c != 'c')
+            return misused("schema", NULL, NULL);
+        print = c == 'r' ? la_conf_print_reference : la_causes_print;
     }
     if (optind < argc)
-        return usage(help);
-    if (reference)
-        la_conf_print_reference();
-    else
-        la_conf_print_schema();
+        return misused("schema", ": takes no configuration", argv[optind]);
+    print();
     return 0;
 }

@@ -9,8 +9,8 @@ static unsigned weight(const struct la_outlet *o, uint64_t now_ns)
     unsigned w = o->conf->weight * 64; /* room for slow start's fractions */
     uint64_t slow = o->conf->slow_start_ms * 1000000u;
     uint64_t up = atomic_load_explicit(&o->pool.server->health.up_since_ns, memory_order_relaxed);
-    if (slow && up && now_ns - up < slow) {
-        w = (unsigned)(w * (now_ns - up) / slow);
+    if (slow && up && la_since(now_ns, up) < slow) {
+        w = (unsigned)(w * la_since(now_ns, up) / slow);
         if (w == 0)
             w = 1;
     }
@@ -31,7 +31,7 @@ static bool available(const struct la_outlet *o)
     struct la_server *s = o->pool.server;
     if (o->pool.count[LA_CONN_IDLE] > 0)
         return true;
-    if (atomic_load_explicit(&s->used, memory_order_relaxed) < atomic_load_explicit(&s->max, memory_order_relaxed))
+    if (atomic_load_explicit(&s->budget->used, memory_order_relaxed) < atomic_load_explicit(&s->max, memory_order_relaxed))
         return true;
     for (unsigned i = 0; i < s->workers; i++)
         if (atomic_load_explicit(&s->cell[i].idle, memory_order_relaxed) > 0)

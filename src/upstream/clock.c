@@ -10,9 +10,9 @@
  * Any worker; samples are guarded by a try-lock: a worker that finds it taken drops its sample. */
 #include "lastack/server.h"
 
-#define AGREE 3
-#define LEAST_MS 50
-#define TOGETHER_NS (20 * 1000000ull)
+#define AGREE          3
+#define LEAST_MS       50
+#define TOGETHER_NS    (20 * 1000000ull)
 #define UNCONFIRMED_NS (600 * 1000000000ull)
 
 static bool enter(struct la_reuse_clock *c)
@@ -56,8 +56,8 @@ void la_clock_fin(struct la_reuse_clock *c, uint64_t age_ms, uint64_t now_ns)
 {
     if (age_ms <= LEAST_MS || age_ms > UINT32_MAX || !enter(c))
         return;
-    bool together = c->last_sample_ns && now_ns - c->last_sample_ns < TOGETHER_NS;
-    c->last_sample_ns = now_ns;
+    bool together = c->last_sample_ns && la_since(now_ns, c->last_sample_ns) < TOGETHER_NS;
+    c->last_sample_ns = la_max64(now_ns, c->last_sample_ns);
     if (!together) {
         doubt(c, age_ms);
         c->age_ms[c->samples++ % 8] = (uint32_t)age_ms;
@@ -93,6 +93,12 @@ void la_clock_announced(struct la_reuse_clock *c, uint32_t timeout_ms)
         atomic_store_explicit(&c->announced_ms, timeout_ms, memory_order_relaxed);
 }
 
+void la_clock_outlived(struct la_reuse_clock *c, uint64_t age_ms)
+{
+    if (age_ms >= 2ull * atomic_load_explicit(&c->announced_ms, memory_order_relaxed))
+        la_clock_announced(c, 0);
+}
+
 void la_clock_first_byte(struct la_reuse_clock *c, uint64_t us)
 {
     uint32_t least = atomic_load_explicit(&c->first_byte_us, memory_order_relaxed);
@@ -103,7 +109,7 @@ void la_clock_first_byte(struct la_reuse_clock *c, uint64_t us)
 uint64_t la_clock_known_ms(const struct la_reuse_clock *c, uint64_t now_ns)
 {
     uint64_t learned = atomic_load_explicit(&c->learned_ms, memory_order_relaxed);
-    if (learned && now_ns - atomic_load_explicit(&c->confirmed_ns, memory_order_relaxed) > UNCONFIRMED_NS)
+    if (learned && la_since(now_ns, atomic_load_explicit(&c->confirmed_ns, memory_order_relaxed)) > UNCONFIRMED_NS)
         learned = 0;
     uint64_t announced = atomic_load_explicit(&c->announced_ms, memory_order_relaxed);
     if (learned && announced)

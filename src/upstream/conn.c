@@ -33,6 +33,12 @@ static struct la_conn *conn_new(struct la_outlet *o)
     return c;
 }
 
+/* Is this an address of this host now? One that moves between hosts may be gone for a while. */
+static bool is_here(const struct la_addr *source)
+{
+    return source->len == 0 || la_conf_try_bind(source) != EADDRNOTAVAIL;
+}
+
 static void log_exhausted(struct la_server *s, struct la_port_pair *p)
 {
     struct la_log_gate *gate = &s->port_gate[p - s->ledger->pair];
@@ -40,6 +46,12 @@ static void log_exhausted(struct la_server *s, struct la_port_pair *p)
     if (!la_log_gate_open(gate, 10000, &held))
         return;
     char from[LA_ADDR_TEXT], to[LA_ADDR_TEXT];
+    if (!is_here(&p->source)) {
+        la_log_warn("source %s is not an address of this host: connections to %s (%s) go over the other sources of upstreams.%s.source, "
+                    "or wait where there is none (%llu more held back)",
+                    la_addr_host_text(&p->source, from), la_addr_text(&s->addr, to), s->upstream, s->upstream, (unsigned long long)held);
+        return;
+    }
     la_log_warn("no local port free from %s to %s (%s): %d open, %d in TIME_WAIT, %d used by others, of %u ports; requests "
                 "wait. Add a source address to upstreams.%s.source, widen net.ipv4.ip_local_port_range, or lower pool.max "
                 "(%llu more held back)",
@@ -68,7 +80,7 @@ static int dial_from(struct la_outlet *o, struct la_port_pair *p)
         if (opt.port == 0)
             break; /* every port of the range is reserved */
         fd = la_sock_dial(&o->pool.server->addr, &opt);
-        if (fd != -EADDRINUSE && fd != -EADDRNOTAVAIL)
+        if ((fd != -EADDRINUSE && fd != -EADDRNOTAVAIL) || (tries == 0 && !is_here(&p->source)))
             break;
     }
     return fd;
@@ -513,12 +525,14 @@ static void on_arrival(struct la_note *note)
         la_place_put(n->server);
         la_server_unref(&n->server);
         free(n);
+        la_dispatch_publish(u);
         return;
     }
     enum la_conn_state state = n->conn.item.state;
     c->pair = n->conn.pair;
     c->id = n->conn.id;
     c->hops = n->conn.hops;
+    c->fresh = n->conn.fresh;
     c->item = n->conn.item;
     c->item.in_pool = false;
     c->item.goodbye = false;
@@ -568,7 +582,10 @@ void la_outlet_arm_clock(struct la_outlet *o)
         uint64_t now = la_now_ns(o->branch->home);
         uint64_t reuse = la_pool_reuse_ms(&o->pool, now, true), close = la_pool_close_ms(&o->pool, now);
         la_timer_set(&o->clock, la_min64(reuse, close));
+    } else if (o->clock_parked) { /* it is due before them: look anew */
+        la_timer_set(&o->clock, 1);
     }
+    o->clock_parked = false;
 }
 
 void la_outlet_on_clock(struct la_timer *t)
@@ -578,6 +595,7 @@ void la_outlet_on_clock(struct la_timer *t)
     struct la_pool_item *i;
     while ((i = la_pool_clock(&o->pool, now, &next)) != NULL)
         la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_IDLE_CLOSE);
+    o->clock_parked = o->pool.count[LA_CONN_IDLE] == 0;
     if (next)
         la_timer_set(t, next > now ? (next - now) / 1000000u + 1 : 1);
 }

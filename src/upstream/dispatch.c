@@ -106,6 +106,12 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
 
 /* ---- freed connections ---- */
 
+/* Is it to get no more requests? */
+static bool is_going(const struct la_outlet *o)
+{
+    return o->retired || o->conf->drain;
+}
+
 static uint64_t mine_ns(const struct la_waiter *w)
 {
     return w ? w->arrived_ns : UINT64_MAX;
@@ -134,14 +140,18 @@ static bool conn_to_foreign(struct la_conn *c, bool uncovered, uint64_t own_ns)
     struct la_outlet *o = c->outlet;
     struct la_upstreams *u = o->branch->home;
     struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
-    uint64_t seen = 0;
-    int w = c->hops < u->crew->workers ? foreign_oldest(u, cells, uncovered, &seen) : -1;
-    if (w < 0 || (own_ns != UINT64_MAX && seen + MS >= own_ns))
+    if (c->hops >= u->crew->workers)
         return false;
-    if (!atomic_compare_exchange_strong(uncovered ? &cells[w].uncovered_ns : &cells[w].oldest_ns, &seen, 0))
-        return false;
-    la_conn_hand_over(c, (unsigned)w);
-    return true;
+    for (;;) {
+        uint64_t seen = 0;
+        int w = foreign_oldest(u, cells, uncovered, &seen);
+        if (w < 0 || (own_ns != UINT64_MAX && seen + MS >= own_ns))
+            return false;
+        if (atomic_compare_exchange_strong(uncovered ? &cells[w].uncovered_ns : &cells[w].oldest_ns, &seen, 0)) {
+            la_conn_hand_over(c, (unsigned)w);
+            return true;
+        }
+    }
 }
 
 void la_dispatch_conn(struct la_conn *c, bool arrived)
@@ -165,7 +175,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         return;
     }
     struct la_queue *q = la_outlet_queue(o);
-    struct la_waiter *w = o->retired ? NULL : la_queue_oldest(q, o->index);
+    bool going = is_going(o);
+    struct la_waiter *w = going ? NULL : la_queue_oldest(q, o->index);
     bool parked = c->item.state == LA_CONN_PARKED;
     int quiet = arrived && !parked ? la_stream_peek(&c->stream) : 0;
     if (quiet == LA_PEEK_ENDING) {
@@ -191,7 +202,14 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         la_conn_set_idle(c);
     else
         la_outlet_arm_clock(o); /* it arrived idle */
-    bool alone = o->branch->home->crew->workers == 1;
+    if (o->retired) {
+        if (atomic_load(&o->pool.server->replaced))
+            la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
+        else
+            la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
+        return;
+    }
+    bool alone = going || o->branch->home->crew->workers == 1;
     if (!alone && conn_to_foreign(c, dialed, mine_ns(w)))
         return;
     if (w) {
@@ -199,8 +217,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         return;
     }
     /* It is published as idle now: who waits since we looked? */
-    if ((alone || !conn_to_foreign(c, false, UINT64_MAX)) && o->retired)
-        la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
+    if (!alone)
+        conn_to_foreign(c, false, UINT64_MAX);
 }
 
 /* ---- freed places ---- */
@@ -208,7 +226,10 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
 struct place_note {
     struct la_note note;
     struct la_server *server; /* referenced */
+    unsigned hops;            /* workers that it came from */
 };
+
+static void offer_place(struct la_outlet *o, unsigned hops);
 
 static void on_place(struct la_note *note)
 {
@@ -216,21 +237,35 @@ static void on_place(struct la_note *note)
     struct la_upstreams *u = n->note.to;
     struct la_outlet *o = la_upstreams_outlet(u, n->server);
     if (o) {
-        la_dispatch_place(o);
+        /* Nobody waits here: the slots that it finds now tell the truth. */
+        offer_place(o, la_outlet_queue(o)->uncovered ? n->hops : 0);
         la_queue_publish(la_outlet_queue(o));
         la_dispatch_queue(la_outlet_queue(o), false);
     } else {
         la_place_put(n->server);
+        la_dispatch_publish(u);
     }
     la_server_unref(&n->server);
     free(n);
 }
 
-static void place_to_foreign(struct la_outlet *o, unsigned worker)
+void la_dispatch_publish(struct la_upstreams *u)
+{
+    struct la_branch *b;
+    la_list_each(&u->branches, b, struct la_branch, node)
+    {
+        la_queue_publish(&b->queue);
+        for (unsigned i = 0; b->bound && i < b->outlets; i++)
+            la_queue_publish(&b->outlet[i]->queue);
+    }
+}
+
+static void place_to_foreign(struct la_outlet *o, unsigned worker, unsigned hops)
 {
     struct la_upstreams *u = o->branch->home;
     struct place_note *n = la_xcalloc(1, sizeof *n);
     n->server = la_server_ref(o->pool.server);
+    n->hops = hops;
     n->note.deliver = on_place;
     n->note.to = u->crew->member[worker];
     la_loop_post(u->crew->member[worker]->loop, &n->note.mail);
@@ -241,40 +276,66 @@ static struct la_waiter *own_uncovered(const struct la_outlet *o)
 {
     struct la_queue *q = la_outlet_queue((struct la_outlet *)(uintptr_t)o);
     bool probe;
-    if (o->retired || q->uncovered == NULL || o->conf->drain || la_queue_oldest(q, o->index) == NULL ||
+    if (q->uncovered == NULL || la_queue_oldest(q, o->index) == NULL ||
         !la_health_usable(&o->pool.server->health, la_now_ns(o->branch->home), &probe))
         return NULL;
     return probe ? NULL : q->uncovered; /* a probe is the tick's business */
 }
 
-void la_dispatch_place(struct la_outlet *o)
+/* The place of one that takes no more requests: it may be another one's. */
+static void give_back(struct la_outlet *o)
 {
+    struct la_branch *b;
+    struct la_budget *budget = o->pool.server->budget;
+    la_place_put(o->pool.server);
+    la_list_each(&o->branch->home->branches, b, struct la_branch, node) {
+        for (unsigned i = 0; i < b->outlets; i++)
+            if (b->outlet[i]->pool.server->budget == budget && !is_going(b->outlet[i]))
+                la_dispatch_queue(la_outlet_queue(b->outlet[i]), false);
+    }
+    la_outlet_maybe_end(o);
+}
+
+/* One that waits here or elsewhere may have tried this server in vain, which its slot does not tell: a place that has
+ * been everywhere stays. */
+static void offer_place(struct la_outlet *o, unsigned hops)
+{
+    if (is_going(o)) {
+        give_back(o);
+        return;
+    }
     struct la_server *s = o->pool.server;
     struct la_upstreams *u = o->branch->home;
     struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
+    bool travels = hops + 1 < u->crew->workers;
     for (;;) {
-        if (atomic_load(&s->used) > atomic_load(&s->max)) { /* shrinking: this one is not given again */
+        if (atomic_load(&s->budget->used) > atomic_load(&s->max)) { /* shrinking: this one is not given again */
             la_place_put(s);
             break;
         }
         struct la_waiter *w = own_uncovered(o);
         uint64_t seen = 0;
-        int other = u->crew->workers > 1 ? foreign_oldest(u, cells, true, &seen) : -1;
+        int other = travels ? foreign_oldest(u, cells, true, &seen) : -1;
         if (other >= 0 && la_health_up(&s->health) && (w == NULL || seen + MS < w->arrived_ns)) {
             if (!atomic_compare_exchange_strong(&cells[other].uncovered_ns, &seen, 0))
                 continue;
-            place_to_foreign(o, (unsigned)other);
+            place_to_foreign(o, (unsigned)other, hops + 1);
             break;
         }
         if (w && la_conn_dial(o, NULL, NULL, NULL))
             break;
         la_place_put(s);
         /* Somebody who was published before the place was back may have found none. */
-        if (w != NULL || u->crew->workers == 1 || !la_health_up(&s->health) ||
-            foreign_oldest(u, cells, true, &seen) < 0 || !la_place_take(s))
+        if (w != NULL || !travels || !la_health_up(&s->health) || foreign_oldest(u, cells, true, &seen) < 0 ||
+            !la_place_take(s))
             break;
     }
     la_outlet_maybe_end(o);
+}
+
+void la_dispatch_place(struct la_outlet *o)
+{
+    offer_place(o, 0);
 }
 
 /* ---- pokes: asking another worker for a connection ---- */
@@ -283,8 +344,9 @@ struct poke_note {
     struct la_note note;
     struct la_server *server; /* referenced */
     unsigned from;
-    bool replayable; /* what its oldest waiter is */
-    bool parked;     /* also a parked one: nothing else is left under the cap */
+    bool replayable;  /* what its oldest waiter is */
+    bool last_resort; /* also one whose age is in doubt, or a parked one */
+    int wanting;      /* last_resort: how many need a place, if there is no such one */
 };
 
 static void on_poke(struct la_note *note)
@@ -292,24 +354,19 @@ static void on_poke(struct la_note *note)
     struct poke_note *n = la_container(note, struct poke_note, note);
     struct la_upstreams *u = n->note.to;
     struct la_outlet *o = la_upstreams_outlet(u, n->server);
-    if (o) {
-        struct la_cell *cells = la_queue_cells(la_outlet_queue(o));
-        uint64_t seen = atomic_load(&cells[n->from].oldest_ns);
+    struct la_cell *asks = o ? &la_queue_cells(la_outlet_queue(o))[n->from] : NULL;
+    uint64_t seen = asks ? atomic_load(&asks->oldest_ns) : 0;
+    if (seen) {
         bool goodbye;
         /* Our own waiters are older than what idles here, so an idle one is free to go. */
-        struct la_conn *c = seen ? la_dispatch_pick(o, n->replayable, false, &goodbye) : NULL;
-        if (c && atomic_compare_exchange_strong(&cells[n->from].oldest_ns, &seen, 0)) {
+        struct la_conn *c = la_dispatch_pick(o, n->replayable, n->last_resort, &goodbye);
+        if (c == NULL) {
+            if (n->last_resort && atomic_load(&asks->uncovered_ns)) /* else a place is on its way */
+                la_dispatch_make_room(o, n->wanting);
+        } else if (atomic_compare_exchange_strong(&asks->oldest_ns, &seen, 0)) {
             if (goodbye)
                 la_pool_mark(&o->pool, &c->item);
             la_conn_hand_over(c, n->from);
-        } else if (c == NULL && seen && n->parked) {
-            enum la_close_cause cause;
-            struct la_pool_item *i = la_list_last(&o->pool.list[LA_CONN_PARKED], struct la_pool_item, node);
-            if (i) {
-                la_conn_hand_over(la_container(i, struct la_conn, item), n->from);
-            } else if ((i = la_pool_give_up(&o->pool, la_now_ns(u), &cause)) != NULL) {
-                la_conn_shut(la_container(i, struct la_conn, item), cause);
-            }
         }
     }
     la_server_unref(&n->server);
@@ -331,19 +388,21 @@ int la_dispatch_richest(const struct la_outlet *o, bool parked)
     return best;
 }
 
-/* Pokes the worker with the most to give; false: nobody has any. */
-bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked)
+bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool last_resort, int wanting)
 {
     struct la_upstreams *u = o->branch->home;
     struct la_server *s = o->pool.server;
-    int best = la_dispatch_richest(o, parked);
+    int best = la_dispatch_richest(o, false);
+    if (best < 0 && last_resort)
+        best = la_dispatch_richest(o, true);
     if (best < 0)
         return false;
     struct poke_note *n = la_xcalloc(1, sizeof *n);
     n->server = la_server_ref(s);
     n->from = u->worker;
     n->replayable = replayable;
-    n->parked = parked;
+    n->last_resort = last_resort;
+    n->wanting = wanting;
     n->note.deliver = on_poke;
     n->note.to = u->crew->member[best];
     la_loop_post(u->crew->member[best]->loop, &n->note.mail);
@@ -395,7 +454,7 @@ void la_conn_redial(struct la_conn **cp, enum la_close_cause cause, struct la_wa
     *cp = NULL;
     la_conn_end(c, cause, false);
     bool probe;
-    bool fine = !o->retired && atomic_load(&o->pool.server->used) <= atomic_load(&o->pool.server->max) &&
+    bool fine = !o->retired && atomic_load(&o->pool.server->budget->used) <= atomic_load(&o->pool.server->max) &&
                 la_health_usable(&o->pool.server->health, la_now_ns(b->home), &probe) && !probe;
     if (fine && la_conn_dial(o, w, NULL, NULL))
         return;

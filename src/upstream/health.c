@@ -82,7 +82,7 @@ bool la_health_usable(const struct la_health *h, uint64_t now_ns, bool *probe)
         return true;
     if (now_ns < until)
         return false;
-    if (atomic_load(&h->probing) && now_ns - atomic_load(&h->probe_since_ns) < PROBE_NS)
+    if (atomic_load(&h->probing) && la_since(now_ns, atomic_load(&h->probe_since_ns)) < PROBE_NS)
         return false;
     *probe = true;
     return true;
@@ -92,7 +92,7 @@ bool la_health_claim_probe(struct la_health *h, uint64_t now_ns)
 {
     int none = 0;
     if (!atomic_compare_exchange_strong(&h->probing, &none, 1) &&
-        now_ns - atomic_load(&h->probe_since_ns) < PROBE_NS)
+        la_since(now_ns, atomic_load(&h->probe_since_ns)) < PROBE_NS)
         return false;
     atomic_store(&h->probe_since_ns, now_ns);
     return true;

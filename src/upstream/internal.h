@@ -61,12 +61,14 @@ void la_dispatch_take(struct la_conn *c, bool goodbye);
 void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye);
 /* The pool's choice, made sure of: what the peek finds dead is ended. NULL: none. */
 struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye);
-/* Asks the worker with the most to give; false: nobody has any. */
 /* The other worker with the most idle (or parked) connections to give; -1: nobody has any. */
 int la_dispatch_richest(const struct la_outlet *o, bool parked);
-bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool parked);
+/* Asks that one for a connection; false: nobody has any. last_resort: also one whose age is in doubt, or a parked one; or
+ * one ends to make room for as many as are wanting. */
+bool la_dispatch_poke(struct la_outlet *o, bool replayable, bool last_resort, int wanting);
 void la_dispatch_conn(struct la_conn *c, bool arrived);  /* a free connection: to the oldest waiter, or idle */
 void la_dispatch_place(struct la_outlet *o);             /* a place that is ours to give: to the oldest waiter, or back */
+void la_dispatch_publish(struct la_upstreams *u);        /* a slot of ours was claimed, for what we cannot use: all anew */
 /* waiting.c */
 /* For a request that was in the line already; its callbacks tell. */
 void la_dispatch_again(struct la_branch *b, struct la_waiter *w);
@@ -75,6 +77,8 @@ struct la_waiter *la_dial_waiter(struct la_outlet *o, struct la_waiter *reserved
 void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e);
 void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for those who wait */
 void la_dispatch_on_tick(struct la_timer *t);
+/* A parked connection, or one that is leaving, ends to make room, unless as many as are wanting do so already. */
+void la_dispatch_make_room(struct la_outlet *o, int wanting);
 
 /* starving.c */
 /* Must a connection that came free end, so that the application's worker can take another one? */

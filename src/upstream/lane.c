@@ -130,7 +130,7 @@ static void ask_in(struct la_lane *mine, struct la_ask *a)
     l->goodbye = a->on->goodbye;
     a->lane = mine;
     a->sent = 0;
-    a->picked = a->answered = false;
+    a->picked = a->answered = a->graced = false;
     a->again = 0;
     mine->count++;
     o->lines.asks++;
@@ -147,7 +147,8 @@ static void ask_in(struct la_lane *mine, struct la_ask *a)
         look(l);
     if (l->state == LINE_DOWN)
         la_line_dial(l);
-    if (!la_timer_is_set(&l->timer) || l->state == LINE_DOWN || l->quiet_timer)
+    bool sooner = l->timer.due_ms > a->due_ns / 1000000u + 1;
+    if (!la_timer_is_set(&l->timer) || sooner || l->state == LINE_DOWN || l->quiet_timer)
         la_line_arm(l);
     if (l->state == LINE_UP && l->queued >= LA_LINE_EARLY && l->ahead == 0 && !a->bulk)
         la_line_flush(l);

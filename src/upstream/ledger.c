@@ -4,8 +4,8 @@
  * passes the time and tells what the kernel said.
  *
  * The good path: take reserves a port on the source with the most free ones (open + 1, by compare-and-swap,
- * so that two workers never both get the last port); the caller binds and connects; give returns the port
- * when the socket is closed. What can fail: no port anywhere (take says NULL and the request queues), and the
+ * and a second look, so that two workers never both get the last port); the caller binds and connects; give returns the
+ * port when the socket is closed. What can fail: no port anywhere (take says NULL and the request queues), and the
  * kernel knowing better (exhausted pauses the pair for LA_LEDGER_PAUSE_MS; reconcile puts the counts right
  * every few seconds).
  *
@@ -19,8 +19,7 @@
 #include <stdlib.h>
 
 /* Sets a bit for each port of [low, high] that usable() does not count, asking for ever smaller pieces. */
-static void find_reserved(struct la_port_pair *p, unsigned low, unsigned high,
-                          unsigned (*usable)(uint16_t, uint16_t))
+static void find_reserved(struct la_port_pair *p, unsigned low, unsigned high, unsigned (*usable)(uint16_t, uint16_t))
 {
     unsigned n = high - low + 1, free_n = usable((uint16_t)low, (uint16_t)high);
     if (free_n >= n)
@@ -54,9 +53,8 @@ static void pair_init(struct la_port_pair *p, const struct la_source_spec *spec,
     }
 }
 
-struct la_ledger *la_ledger_new(const struct la_addr *destination, const struct la_source_spec *source,
-                                size_t sources, uint16_t range_low, uint16_t range_high,
-                                unsigned (*usable)(uint16_t, uint16_t))
+struct la_ledger *la_ledger_new(const struct la_addr *destination, const struct la_source_spec *source, size_t sources,
+                                uint16_t range_low, uint16_t range_high, unsigned (*usable)(uint16_t, uint16_t))
 {
     struct la_ledger *l = la_xcalloc(1, sizeof *l);
     l->destination = *destination;
@@ -119,15 +117,26 @@ static struct la_port_pair *most_free(struct la_ledger *l, uint64_t now_ns, uint
     return best;
 }
 
-/* False: someone else took the last port meanwhile. */
+static void drop_open(struct la_port_pair *p)
+{
+    int before = atomic_fetch_sub_explicit(&p->open, 1, memory_order_acq_rel);
+    la_assert(before > 0);
+}
+
+/* False: someone else took the last port meanwhile. The second look is for a port that was taken and went to
+ * TIME_WAIT between the first look and the swap: `open` is then the same again, and the port is gone. */
 static bool reserve(struct la_port_pair *p)
 {
     int open = atomic_load_explicit(&p->open, memory_order_acquire);
     do {
         if (free_beside(p, open) <= 0)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&p->open, &open, open + 1, memory_order_acq_rel,
-                                                    memory_order_acquire));
+    } while (
+        !atomic_compare_exchange_weak_explicit(&p->open, &open, open + 1, memory_order_acq_rel, memory_order_acquire));
+    if (free_beside(p, open + 1) < 0) {
+        drop_open(p);
+        return false;
+    }
     atomic_fetch_add_explicit(&p->opened_total, 1, memory_order_relaxed);
     return true;
 }
@@ -141,16 +150,9 @@ struct la_port_pair *la_ledger_take(struct la_ledger *l, uint64_t now_ns, uint64
     }
 }
 
-static void drop_open(struct la_port_pair *p)
-{
-    int before = atomic_fetch_sub_explicit(&p->open, 1, memory_order_acq_rel);
-    la_assert(before > 0);
-}
-
 void la_ledger_exhausted(struct la_port_pair *p, uint64_t now_ns)
 {
-    atomic_store_explicit(&p->paused_until_ns, now_ns + LA_LEDGER_PAUSE_MS * 1000000ull,
-                          memory_order_relaxed);
+    atomic_store_explicit(&p->paused_until_ns, now_ns + LA_LEDGER_PAUSE_MS * 1000000ull, memory_order_relaxed);
     atomic_fetch_add_explicit(&p->exhausted_total, 1, memory_order_relaxed);
     drop_open(p);
 }
@@ -191,8 +193,7 @@ bool la_ledger_reconcile(struct la_port_pair *p, int kernel_open, int kernel_tim
         ours = open;
     p->marked = false;
     /* A pause that ended by itself still counts as not free: one wake-up too many does no harm. */
-    bool was_free =
-        free_beside(p, open) > 0 && atomic_load_explicit(&p->paused_until_ns, memory_order_relaxed) == 0;
+    bool was_free = free_beside(p, open) > 0 && atomic_load_explicit(&p->paused_until_ns, memory_order_relaxed) == 0;
     atomic_store_explicit(&p->foreign, kernel_open > ours ? kernel_open - ours : 0, memory_order_release);
     atomic_store_explicit(&p->time_wait, kernel_time_wait > 0 ? kernel_time_wait : 0, memory_order_release);
     if (la_ledger_free_ports(p) == 0)

@@ -17,12 +17,12 @@
 
 #include <stdlib.h>
 
-#define RETRY_MS  10 /* no place, port or descriptor now */
-#define READS     4  /* then others get their turn */
-#define IOVS      64
-#define READ_SIZE 65536u
+#define RETRY_MS   10 /* no place, port or descriptor now */
+#define IOVS       64
+#define READ_SIZE  65536u
+#define READS      (LA_TURN_BYTES / READ_SIZE)
 #define AGAIN_MOST 4 /* after others' faults; after what may be its own: once */
-#define GRACE_NS  100000000u /* what an ask gets at least after another one's fault */
+#define GRACE_NS   100000000u /* what an ask gets at least, once, after another one's fault; at most a fourth of its time */
 
 static struct la_upstreams *home(const struct la_line *l)
 {
@@ -32,6 +32,12 @@ static struct la_upstreams *home(const struct la_line *l)
 static bool sent_all(const struct la_ask *a)
 {
     return a->sent == la_ask_size(a);
+}
+
+/* Has the server perhaps seen some of it? A transport may hold bytes that it did not own up to. */
+static bool begun(const struct la_line *l, const struct la_ask *a)
+{
+    return a->picked && (a->sent || l->conn->stream.transport);
 }
 
 void la_line_flush_soon(struct la_line *l)
@@ -128,14 +134,17 @@ static bool may_go_again(const struct la_line *l, const struct la_ask *a, enum l
         return false;
     if (a->sent == 0)
         return a->due_ns > la_now_ns(home(l));
-    return a->safe && !a->answered && a->body_n == 0 && a->again < (head ? 1 : AGAIN_MOST);
+    bool late = a->graced && a->due_ns <= la_now_ns(home(l));
+    return a->safe && !a->answered && a->body_n == 0 && !late && a->again < (head ? 1 : AGAIN_MOST);
 }
 
 /* Back to the front of its lane, as if it had not been sent. */
 static void put_back(struct la_line *l, struct la_ask *a)
 {
-    uint64_t soonest = la_now_ns(home(l)) + GRACE_NS;
-    if (a->sent && a->due_ns < soonest) {
+    uint64_t whole = l->outlet->branch->conf->timeouts.response_ms * 1000000u;
+    uint64_t soonest = la_now_ns(home(l)) + la_min64(GRACE_NS, whole / 4);
+    if (a->sent && a->due_ns < soonest && !a->graced) {
+        a->graced = true;
         a->due_ns = soonest;
         la_list_remove(&a->age);
         la_line_age(l, a);
@@ -267,7 +276,7 @@ static void on_readable(struct la_line *l)
 {
     static _Thread_local char buf[LA_LINE_KEEP + READ_SIZE];
     struct la_conn *conn = l->conn;
-    for (int i = 0; i < READS && l->conn == conn; i++) {
+    for (unsigned i = 0; i < READS && l->conn == conn; i++) {
         size_t kept = l->kept;
         memcpy(buf, l->keep, kept);
         ssize_t n = la_stream_recv(&conn->stream, buf + kept, READ_SIZE);
@@ -355,7 +364,7 @@ static int gather(struct la_line *l, struct iovec *v)
             break;
         struct la_slice piece = a->on->pull(a);
         if (piece.n)
-            v[n++] = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
+            v[n++] = (struct iovec){(void *)(uintptr_t)piece.p, la_min64(piece.n, LA_TURN_BYTES)};
         break; /* one piece of a body at a time */
     }
     return n;
@@ -401,7 +410,8 @@ static void say_goodbye(struct la_line *l)
     la_line_arm(l);
 }
 
-static bool write_some(struct la_line *l)
+/* True: the socket took all, and there may be more. */
+static bool write_some(struct la_line *l, uint64_t *gone)
 {
     struct iovec v[IOVS];
     int n = gather(l, v);
@@ -419,6 +429,7 @@ static bool write_some(struct la_line *l)
         k = 0;
     la_stat_add(&l->outlet->branch->stats->bytes_out, (uint64_t)k);
     took(l, (size_t)k);
+    *gone += (size_t)k;
     return (size_t)k == all;
 }
 
@@ -427,6 +438,7 @@ void la_line_flush(struct la_line *l)
     if (l->state != LINE_UP)
         return;
     struct la_conn *conn = l->conn;
+    uint64_t gone = 0;
     do {
         if (!l->ending && should_end(l)) {
             l->ending = true;
@@ -434,19 +446,19 @@ void la_line_flush(struct la_line *l)
         }
         while (!l->ending && l->ahead < LA_LINE_AHEAD && pick(l))
             ;
-    } while (l->ahead && write_some(l) && l->conn == conn);
+    } while (l->ahead && write_some(l, &gone) && l->conn == conn && gone < LA_TURN_BYTES);
     if (l->conn != conn)
         return;
     if (l->ending && l->inflight == 0) {
         say_goodbye(l);
         return;
     }
-    bool starved = false; /* what is next comes from a file: la_ask_resume tells */
-    if (l->ahead) {
+    bool more = gone >= LA_TURN_BYTES && !l->ending && !la_list_empty(&l->ring);
+    if (l->ahead) { /* what is next may come from a file: la_ask_resume tells */
         struct iovec v[IOVS];
-        starved = gather(l, v) == 0;
+        more = gather(l, v) > 0;
     }
-    la_io_want(&conn->stream.io, LA_READ | (l->ahead && !starved ? LA_WRITE : 0));
+    la_io_want(&conn->stream.io, LA_READ | (more ? LA_WRITE : 0));
 }
 
 static void on_idle(struct la_idle *i)
@@ -458,6 +470,18 @@ void la_ask_resume(struct la_ask *a)
 {
     if (a->lane)
         la_line_flush_soon(a->lane->line);
+}
+
+void la_ask_fail(struct la_ask *a, enum la_err e)
+{
+    if (sent_all(a))
+        return;
+    struct la_line *l = a->lane->line;
+    struct la_conn *conn = l->conn;
+    bool half = begun(l, a);
+    finish(l, a, e);
+    if (half && l->conn == conn)
+        la_line_lose(l, LA_SERVER_CLOSED, LA_CLOSE_UNSENT_REQUEST, false);
 }
 
 /* ---- dialing ---- */
@@ -524,7 +548,7 @@ static void on_timer(struct la_timer *t)
     uint64_t now = la_now_ns(home(l));
     struct la_ask *a;
     while ((a = la_list_first(&l->ages, struct la_ask, age)) != NULL && a->due_ns <= now) {
-        if (a->picked && (a->sent || l->conn->stream.transport)) { /* a transport may hold bytes that it did not own up to */
+        if (begun(l, a)) {
             failed(l, LA_RESPONSE_TIMEOUT);
             la_line_lose(l, LA_RESPONSE_TIMEOUT, LA_CLOSE_TIMEOUT, false);
         } else {

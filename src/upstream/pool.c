@@ -1,20 +1,20 @@
 /* pool.c: a worker's connections to one server: lists by state, the clocks applied, the choice for a request.
  *
- * Owns: the lists and their counts, the published counts of the worker's cell. Never: a socket, a timer, another worker's pool.
- * Good path: dialing -> busy -> idle -> busy ... -> parked or leaving -> gone. One thread. */
+ * Owns: the lists and their counts, the published counts of the worker's cell. Never: a socket, a timer, another
+ * worker's pool. Good path: dialing -> busy -> idle -> busy ... -> parked or leaving -> gone. One thread. */
 #include "lastack/pool.h"
 
-#define MS 1000000ull
-#define UNKNOWN_REUSE_MS 60000    /* nothing known of the server: replayable requests */
-#define UNKNOWN_UNSAFE_MS 200     /* and others */
-#define UNKNOWN_CLOSE_MS 300000
+#define MS                1000000ull
+#define UNKNOWN_UNSAFE_MS 200   /* and others */
+#define UNKNOWN_CLOSE_MS  300000
 
 /* From (row) to (column): dialing busy idle parked leaving pinned tunnel. */
 static const bool allowed[LA_CONN_STATE_COUNT][LA_CONN_STATE_COUNT] = {
     [LA_CONN_DIALING] = {[LA_CONN_BUSY] = true, [LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true},
-    [LA_CONN_BUSY] = {[LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true, [LA_CONN_PINNED] = true, [LA_CONN_TUNNEL] = true},
+    [LA_CONN_BUSY] =
+        {[LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true, [LA_CONN_PINNED] = true, [LA_CONN_TUNNEL] = true},
     [LA_CONN_IDLE] = {[LA_CONN_BUSY] = true, [LA_CONN_PARKED] = true, [LA_CONN_LEAVING] = true},
-    [LA_CONN_PARKED] = {[LA_CONN_BUSY] = true, [LA_CONN_LEAVING] = true},
+    [LA_CONN_PARKED] = {[LA_CONN_BUSY] = true, [LA_CONN_IDLE] = true, [LA_CONN_LEAVING] = true},
     [LA_CONN_PINNED] = {[LA_CONN_LEAVING] = true, [LA_CONN_TUNNEL] = true}, /* never to the pool again */
     [LA_CONN_LEAVING] = {[LA_CONN_LEAVING] = true},
     [LA_CONN_TUNNEL] = {[LA_CONN_LEAVING] = true},
@@ -98,7 +98,7 @@ void la_pool_remove(struct la_pool *p, struct la_pool_item *i)
     count(p, i, -1);
     i->in_pool = false;
     if (i->goodbye)
-        atomic_fetch_sub(&p->server->marked, 1);
+        atomic_fetch_sub(&p->server->budget->marked, 1);
 }
 
 void la_pool_mark(struct la_pool *p, struct la_pool_item *i)
@@ -106,7 +106,7 @@ void la_pool_mark(struct la_pool *p, struct la_pool_item *i)
     if (i->goodbye)
         return;
     i->goodbye = true;
-    atomic_fetch_add(&p->server->marked, 1);
+    atomic_fetch_add(&p->server->budget->marked, 1);
 }
 
 uint64_t la_pool_reuse_ms(const struct la_pool *p, uint64_t now_ns, bool replayable)
@@ -116,7 +116,7 @@ uint64_t la_pool_reuse_ms(const struct la_pool *p, uint64_t now_ns, bool replaya
     uint64_t reuse = la_clock_reuse_ms(&p->server->clock, now_ns);
     if (reuse)
         return reuse;
-    return replayable ? UNKNOWN_REUSE_MS : la_max64(UNKNOWN_UNSAFE_MS, la_clock_proven_ms(&p->server->clock));
+    return replayable ? LA_UNKNOWN_REUSE_MS : la_max64(UNKNOWN_UNSAFE_MS, la_clock_proven_ms(&p->server->clock));
 }
 
 uint64_t la_pool_close_ms(const struct la_pool *p, uint64_t now_ns)
@@ -139,7 +139,7 @@ static struct la_pool_item *youngest(struct la_pool *p, enum la_conn_state s)
 
 static uint64_t age_ns(const struct la_pool_item *i, uint64_t now_ns)
 {
-    return now_ns > i->idle_ns ? now_ns - i->idle_ns : 0;
+    return la_since(now_ns, i->idle_ns);
 }
 
 /* Everything past the reuse clock of replayable requests is parked; the rest of the idle list is younger. */
@@ -200,7 +200,8 @@ struct la_pool_item *la_pool_give_up(struct la_pool *p, uint64_t now_ns, enum la
         return i;
     }
     /* A leaving one gets half of its time: its FIN is most likely on the way. */
-    la_list_each(&p->list[LA_CONN_LEAVING], i, struct la_pool_item, node) {
+    la_list_each(&p->list[LA_CONN_LEAVING], i, struct la_pool_item, node)
+    {
         if (!i->shut && age_ns(i, now_ns) >= p->conf->pool.goodbye_ms * MS / 2) {
             *cause = LA_CLOSE_LEAVING_FOR_CAP;
             return i;
@@ -223,10 +224,13 @@ struct la_pool_item *la_pool_clock(struct la_pool *p, uint64_t now_ns, uint64_t 
     if (parked)
         la_clock_alive(&p->server->clock, age_ns(parked, now_ns) / MS);
     uint64_t close = la_pool_close_ms(p, now_ns) * MS;
-    if (parked && age_ns(parked, now_ns) >= close)
-        return parked;
-    if (idle && age_ns(idle, now_ns) >= close)
-        return idle;
+    struct la_pool_item *over = parked && age_ns(parked, now_ns) >= close ? parked
+                                : idle && age_ns(idle, now_ns) >= close   ? idle
+                                                                          : NULL;
+    if (over) {
+        la_clock_outlived(&p->server->clock, age_ns(over, now_ns) / MS);
+        return over;
+    }
     if (idle)
         earliest(next_ns, idle->idle_ns + la_min64(la_pool_reuse_ms(p, now_ns, true) * MS, close));
     if (parked) {

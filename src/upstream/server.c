@@ -19,7 +19,7 @@ const char *la_conn_state_name(enum la_conn_state s)
 }
 
 static const struct la_close_info causes[LA_CLOSE_CAUSE_COUNT] = {
-#define X(id, by, reason) [LA_CLOSE_##id] = {by, reason},
+#define X(id, by, reason, text) [LA_CLOSE_##id] = {by, reason, text},
     LA_CLOSE_CAUSES(X)
 #undef X
 };
@@ -54,7 +54,26 @@ struct la_server *la_server_new(const char *upstream, const char *label, const s
     s->workers = workers;
     s->cell = la_cells_new(workers);
     s->stats = la_xcalloc(workers, sizeof *s->stats);
+    s->budget = aligned_zero(sizeof *s->budget);
+    atomic_store(&s->budget->refs, 1);
     return s;
+}
+
+static void budget_unref(struct la_budget **bp)
+{
+    struct la_budget *b = *bp;
+    *bp = NULL;
+    if (atomic_fetch_sub(&b->refs, 1) != 1)
+        return;
+    la_assert(atomic_load(&b->used) == 0);
+    free(b);
+}
+
+void la_server_take_over(struct la_server *s, struct la_server *before)
+{
+    budget_unref(&s->budget);
+    s->budget = before->budget;
+    atomic_fetch_add(&s->budget->refs, 1);
 }
 
 struct la_server *la_server_ref(struct la_server *s)
@@ -69,7 +88,7 @@ void la_server_unref(struct la_server **sp)
     *sp = NULL;
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
         return;
-    la_assert(atomic_load(&s->used) == 0);
+    budget_unref(&s->budget);
     la_ledger_free(&s->ledger);
     la_tls_slot_free(&s->tls_slot);
     la_tls_unref(&s->tls);
@@ -84,16 +103,16 @@ void la_server_unref(struct la_server **sp)
 
 bool la_place_take(struct la_server *s)
 {
-    int used = atomic_load(&s->used);
+    int used = atomic_load(&s->budget->used);
     while (used < atomic_load(&s->max))
-        if (atomic_compare_exchange_weak(&s->used, &used, used + 1))
+        if (atomic_compare_exchange_weak(&s->budget->used, &used, used + 1))
             return true;
     return false;
 }
 
 void la_place_put(struct la_server *s)
 {
-    la_assert(atomic_fetch_sub(&s->used, 1) > 0);
+    la_assert(atomic_fetch_sub(&s->budget->used, 1) > 0);
 }
 
 bool la_tunnel_place_take(struct la_server *s)
@@ -110,11 +129,12 @@ void la_tunnel_place_put(struct la_server *s)
     atomic_fetch_sub(&s->tunnels, 1);
 }
 
-struct la_upstream *la_upstream_new(const char *name, unsigned workers)
+struct la_upstream *la_upstream_new(const char *name, enum la_protocol protocol, unsigned workers)
 {
     struct la_upstream *u = la_xcalloc(1, sizeof *u);
     atomic_store(&u->refs, 1);
     u->name = la_xstrdup(name);
+    u->protocol = protocol;
     u->workers = workers;
     u->cell = la_cells_new(workers);
     u->stats = la_xcalloc(workers, sizeof *u->stats);

@@ -74,7 +74,7 @@ bool la_conn_may_starve(const struct la_conn *c)
 {
     const struct la_outlet *o = c->outlet;
     uint64_t seen = atomic_load_explicit(&o->pool.server->starved_ns, memory_order_relaxed);
-    return seen != 0 && la_now_ns(o->branch->home) - seen < REMEMBER_NS;
+    return seen != 0 && la_since(la_now_ns(o->branch->home), seen) < REMEMBER_NS;
 }
 
 bool la_conn_must_yield(const struct la_conn *c)

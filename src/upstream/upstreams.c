@@ -2,7 +2,8 @@
  * it; how it ends.
  *
  * Servers that stay keep their outlet and pool. One that is gone retires: it takes no more requests, its connections
- * are marked or parked and end as their backend hangs up; then it is freed, from the loop, never under a caller. */
+ * are marked or parked and end as their backend hangs up; then it is freed, from the loop, never under a caller. One that
+ * returns before that goes on with what it has left. When another one takes its places, its quiet connections are closed. */
 #include "internal.h"
 #include "lastack/ring.h"
 
@@ -54,7 +55,7 @@ static void reap(struct la_idle *i)
     struct la_upstreams *u = &la_container(i, struct reaper, idle)->u;
     struct la_outlet *o;
     la_list_each(&u->retired, o, struct la_outlet, node)
-        if (la_pool_total(&o->pool) == 0 && o->queue.n == 0 && o->lines.asks == 0)
+        if (la_pool_total(&o->pool) == 0 && o->queue.n == 0 && o->lines.asks == 0 && o->users == 0)
             outlet_free(o);
     struct la_branch *b;
     la_list_each(&u->branches, b, struct la_branch, node)
@@ -84,6 +85,17 @@ void la_outlet_maybe_end(struct la_outlet *o)
     struct reaper *r = reaper_of(o->branch->home);
     if (o->retired && la_pool_total(&o->pool) == 0)
         la_loop_defer(r->u.loop, &r->idle);
+}
+
+void la_outlet_hold(struct la_outlet *o)
+{
+    o->users++;
+}
+
+void la_outlet_drop(struct la_outlet *o)
+{
+    la_assert(o->users-- > 0);
+    la_outlet_maybe_end(o);
 }
 
 void la_branch_hold(struct la_branch *b)
@@ -165,6 +177,32 @@ static void outlet_retire(struct la_outlet *o)
     la_outlet_maybe_end(o);
 }
 
+/* Its places are another one's now. */
+static void give_way(struct la_outlet *o)
+{
+    struct la_pool_item *i;
+    la_list_each(&o->pool.list[LA_CONN_PARKED], i, struct la_pool_item, node)
+        la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_PARKED_FOR_CAP);
+}
+
+/* The one of s that retired and has connections left, which take requests again. NULL: none. */
+static struct la_outlet *outlet_return(struct la_upstreams *u, const struct la_server *s)
+{
+    struct la_outlet *o, *found = NULL;
+    struct la_pool_item *i;
+    la_list_each(&u->retired, o, struct la_outlet, node)
+        if (o->pool.server == s)
+            found = o;
+    if (found == NULL)
+        return NULL;
+    la_list_remove(&found->node);
+    found->retired = false;
+    found->pool.draining = u->draining;
+    la_list_each(&found->pool.list[LA_CONN_PARKED], i, struct la_pool_item, node)
+        la_pool_move(&found->pool, i, LA_CONN_IDLE, la_now_ns(u));
+    return found;
+}
+
 /* Takes every waiter out; the caller queues them again where they belong now. */
 static void collect(struct la_queue *q, struct la_list *into)
 {
@@ -218,7 +256,7 @@ static void branch_apply(struct la_branch *b, const struct la_upstream_plan *pla
                 o = before[k];
                 before[k] = NULL;
             }
-        if (o == NULL)
+        if (o == NULL && (o = outlet_return(b->home, plan->server[i])) == NULL)
             o = outlet_new(b, plan->server[i]);
         o->conf = plan->server_conf[i];
         o->pool.conf = b->conf;
@@ -258,6 +296,10 @@ void la_upstreams_apply(struct la_upstreams *u, const struct la_upstream_plan *p
     }
     for (unsigned i = 0; i < n; i++)
         branch_apply(branch_for(u, &plan[i]), &plan[i]);
+    struct la_outlet *o;
+    la_list_each(&u->retired, o, struct la_outlet, node)
+        if (atomic_load(&o->pool.server->replaced))
+            give_way(o);
 }
 
 void la_upstreams_resume(struct la_upstreams *u)
@@ -358,6 +400,7 @@ void la_upstreams_free(struct la_upstreams **up)
 {
     struct la_upstreams *u = *up;
     *up = NULL;
+    reap(&reaper_of(u)->idle);
     la_assert(la_list_empty(&u->branches) && la_list_empty(&u->retired));
     struct reaper *r = reaper_of(u);
     la_list_remove(&r->idle.node);

@@ -5,7 +5,8 @@
  * comes free.
  *
  * A burst dials a few at once, then twice as many each quarter of a dial's time while connections do not come free
- * faster than a dial takes. A wait that no event ends (ports, Unix EAGAIN, a server that is out) has a timer. One thread. */
+ * faster than a dial takes. A wait that no event ends (ports, Unix EAGAIN, a server that is out) has a timer. One
+ * thread. */
 #include "internal.h"
 
 #define MS       1000000ull
@@ -35,29 +36,42 @@ void la_dispatch_again(struct la_branch *b, struct la_waiter *w)
 
 /* ---- those who wait ---- */
 
+/* Connections that make room already, as soon as the server has seen our FIN. */
+static int shutting(struct la_outlet *o)
+{
+    struct la_pool_item *i;
+    int n = 0;
+    la_list_each(&o->pool.list[LA_CONN_LEAVING], i, struct la_pool_item, node) n += i->shut;
+    return n;
+}
+
+void la_dispatch_make_room(struct la_outlet *o, int wanting)
+{
+    enum la_close_cause cause;
+    struct la_pool_item *i;
+    if (shutting(o) < wanting && (i = la_pool_give_up(&o->pool, la_now_ns(o->branch->home), &cause)) != NULL)
+        la_conn_shut(la_container(i, struct la_conn, item), cause);
+}
+
 /* At the cap, and nobody idle: parked and leaving connections make room. True: it helped the first waiter. */
 static bool make_room(struct la_queue *q, struct la_outlet *o, struct la_waiter *w)
 {
     bool goodbye;
-    enum la_close_cause cause;
-    struct la_pool_item *i;
     struct la_conn *c = la_dispatch_pick(o, w->replayable, true, &goodbye);
     if (c) {
         la_dispatch_give(w, c, goodbye);
         return true;
     }
-    int going = 0;
-    la_list_each(&o->pool.list[LA_CONN_LEAVING], i, struct la_pool_item, node)
-        going += i->shut;
-    if (going + q->dials < q->n && (i = la_pool_give_up(&o->pool, la_now_ns(o->branch->home), &cause)) != NULL)
-        la_conn_shut(la_container(i, struct la_conn, item), cause);
+    la_dispatch_make_room(o, q->n - q->dials);
     return false;
 }
 
 enum helped { HELPED, POKED, STUCK };
+/* Other workers: none is asked; one is; one is once more, and at the cap it shall give what it has. */
+enum ask { ASK_NOBODY, ASK, ASK_AGAIN };
 
 /* Does one thing for w, the oldest of the waiters that o may serve. */
-static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_waiter *w, bool may_poke)
+static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_waiter *w, enum ask ask)
 {
     struct la_server *s = o->pool.server;
     bool goodbye;
@@ -66,11 +80,12 @@ static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_
         la_dispatch_give(w, c, goodbye);
         return HELPED;
     }
-    if (may_poke && foreign_idle(o) > q->pokes && la_dispatch_poke(o, w->replayable, false)) {
+    bool full = atomic_load(&s->budget->used) >= atomic_load(&s->max), last = ask == ASK_AGAIN && full;
+    if (ask && foreign_idle(o) > q->pokes &&
+        la_dispatch_poke(o, w->replayable, last, last ? q->n - q->dials - shutting(o) : 0)) {
         q->pokes++;
         return POKED;
     }
-    bool full = atomic_load(&s->used) >= atomic_load(&s->max);
     if (!full) {
         if (atomic_load_explicit(&s->dialing, memory_order_relaxed) >= (int)q->dial_allow)
             return STUCK; /* the tick allows more */
@@ -83,13 +98,13 @@ static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_
     /* No place, or no port: what is left stands in the way. */
     if (make_room(q, o, w))
         return HELPED;
-    if (full && may_poke && q->pokes == 0 && la_dispatch_poke(o, w->replayable, true))
+    if (full && ask && q->pokes == 0 && la_dispatch_poke(o, w->replayable, true, q->n - q->dials - shutting(o)))
         q->pokes++;
     return STUCK;
 }
 
 /* Does one thing for the waiters that nothing is under way for. A server that is past its time out gets one of them. */
-static enum helped help(struct la_queue *q, bool may_poke)
+static enum helped help(struct la_queue *q, enum ask ask)
 {
     struct la_branch *b = q->branch;
     uint64_t now = la_now_ns(b->home);
@@ -101,7 +116,7 @@ static enum helped help(struct la_queue *q, bool may_poke)
         return STUCK;
     if (probe && !la_health_claim_probe(&o->pool.server->health, now))
         return STUCK;
-    enum helped h = help_with(q, o, w, may_poke);
+    enum helped h = help_with(q, o, w, ask);
     if (probe && h != HELPED) /* the probe never went out */
         atomic_store(&o->pool.server->health.probing, 0);
     return h;
@@ -127,7 +142,8 @@ static bool rebind(struct la_queue *q)
 {
     struct la_branch *b = q->branch;
     struct la_waiter *w;
-    la_list_each(&q->waiters, w, struct la_waiter, node) {
+    la_list_each(&q->waiters, w, struct la_waiter, node)
+    {
         struct la_outlet *o = la_balance_choose(b, w, la_now_ns(b->home));
         if (o == NULL || &o->queue == q)
             continue;
@@ -153,12 +169,11 @@ void la_dispatch_queue(struct la_queue *q, bool ticked)
         q->pokes = 0;
         pace(q, la_now_ns(q->branch->home));
     }
-    bool may_poke = !ticked;
     enum helped h = HELPED;
-    while (q->uncovered && q->n > q->dials + q->pokes && (h = help(q, may_poke)) != STUCK)
+    while (q->uncovered && q->n > q->dials + q->pokes && (h = help(q, ticked ? ASK_NOBODY : ASK)) != STUCK)
         ;
-    if (h == STUCK && ticked && q->uncovered) /* dialing is no way out: ask again */
-        while (q->n > q->dials + q->pokes && help(q, true) != STUCK)
+    if (h == STUCK && ticked && q->uncovered) /* dialing is no way out */
+        while (q->n > q->dials + q->pokes && help(q, ASK_AGAIN) != STUCK)
             ;
     if (q->n == 0) {
         la_timer_stop(&q->tick);
@@ -168,7 +183,7 @@ void la_dispatch_queue(struct la_queue *q, bool ticked)
     bool soon = q->pokes > 0;
     for (unsigned i = 0; !soon && q->uncovered && i < q->branch->outlets; i++) {
         struct la_server *s = q->branch->outlet[i]->pool.server;
-        soon = atomic_load(&s->used) < atomic_load(&s->max) && atomic_load(&s->dialing) >= (int)q->dial_allow;
+        soon = atomic_load(&s->budget->used) < atomic_load(&s->max) && atomic_load(&s->dialing) >= (int)q->dial_allow;
     }
     uint64_t ms = soon ? POKE_MS : RETRY_MS;
     if (!la_timer_is_set(&q->tick) || soon)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import netns  # noqa: E402
 from harness.peers import program  # noqa: E402
 from harness.process import Process  # noqa: E402
 from harness.proxy import BIN, free_port  # noqa: E402
@@ -184,18 +185,19 @@ class Load:
     keep their connection; ms: the time of a run. run() waits for its result and insists that every request was answered
     well."""
 
-    def __init__(self, cpus):
-        self.cpus = cpus
+    def __init__(self, cpus, host=netns.HERE):
+        self.cpus, self.host = cpus, host
 
     def words(self, target, kept=False, ms=0, hold=False, **options):
-        words = [program("peer_loadgen"), "--target", f"127.0.0.1:{target.port}", "--no-token", "--fail", "--timeout-ms", 20000,
+        address = getattr(target, "address", "127.0.0.1")
+        words = [program("peer_loadgen"), "--target", f"{address}:{target.port}", "--no-token", "--fail", "--timeout-ms", 20000,
                  "--header", "User-Agent: bench/1", "--header", "Accept: */*", "--host", "bench.test"]
         options = {"path": "/index.html?a=1", "keepalive": 100 if kept or hold else 0, **options}
         if ms:
             options["duration-ms"] = ms
         for key, value in options.items():
             words += [f"--{key.replace('_', '-')}", *([] if value is True else [value if isinstance(value, str) else int(value)])]
-        return pinned(self.cpus, words + ["--hold"] * bool(hold))
+        return self.host.command(pinned(self.cpus, words + ["--hold"] * bool(hold)))
 
     def run(self, target, **options):
         done = subprocess.run(self.words(target, **options), capture_output=True, text=True, timeout=900)

@@ -30,6 +30,7 @@ GOALS = {
     ("memcached kept", "get p50"): ("twemproxy", 1.0),
     ("memcached many", "1,000 keys p50"): ("direct", 1.5),
     ("memcached large", "with / without"): ("abs", 3.0),
+    ("memcached far", "page p50"): ("direct", 1.0),
 }
 
 

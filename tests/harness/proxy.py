@@ -1,9 +1,11 @@
 """lastack as a test sees it: a config (dict), a process, its admin listener, its logs."""
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -22,12 +24,19 @@ SANITIZED = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadS
 # A sanitized binary is several times slower: tests that judge times or memory ask this.
 KIND = os.environ.get("LASTACK_KIND") or next((k for k in ("asan", "tsan") if f"/{k}/" in BIN), "release")
 SLOW = 1 if KIND == "release" else 5
+OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
+           "TSAN_OPTIONS": "halt_on_error=0:exitcode=98:second_deadlock_stack=1:"
+                           f"suppressions={os.path.join(ROOT, 'tests/harness/tsan.supp')}"}
+
+
+_ports = itertools.count(int.from_bytes(os.urandom(2), "big"))
 
 
 def free_port():
-    """A port of 127.0.0.1 that is free now, outside the range of ephemeral ports so that it stays free."""
+    """A port of 127.0.0.1 that is free now, outside the range of ephemeral ports so that it stays free. Another one
+    each time: it may be for another host, where one given before is in use and this look would not show it."""
     for _ in range(1000):
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        port = 10000 + next(_ports) % 20000
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
@@ -66,10 +75,7 @@ class Proxy:
         self.access_path = os.path.join(self.directory, "access.log")
         self.admin_port = 9900 if host.name else free_port()
         self.write(conf)
-        options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
-                   "TSAN_OPTIONS": "halt_on_error=0:exitcode=98:second_deadlock_stack=1:"
-                                   f"suppressions={os.path.join(ROOT, 'tests/harness/tsan.supp')}"}
-        self.process = Process([BIN, *words, self.conf_path], self.directory, "lastack", host, {**options, **(env or {})},
+        self.process = Process([BIN, *words, self.conf_path], self.directory, "lastack", host, {**OPTIONS, **(env or {})},
                                fd_limit=fd_limit)
         self.stopped = False
         if ready:
@@ -162,6 +168,16 @@ class Proxy:
         self.process.signal(number)
         self.stopped = True
         return self.process.wait(timeout * SLOW)
+
+    @contextlib.contextmanager
+    def no_descriptors(self):
+        """While it may open no more of them; those that it has go on."""
+        before = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, before)
 
     def close(self):
         died = not self.process.alive() and not self.stopped

@@ -1,19 +1,15 @@
 """Backends that hang up after an idle time, 20 ms away, and clients whose gaps lie around that time."""
-import pytest
-
 from common import LISTEN
 from harness import proxy
 from harness.peers import clean
 from harness.wait import FULL, scale
 
-LANES = 12  # upstreams per backend: each has one client, so that its gap is the connection's idle time
-
-
 class Field:
-    """A backend behind a relay, and LANES upstreams to it that each serve one client."""
+    """A backend behind a relay, and upstreams to it, the lanes, that each serve one client, so that its gap is the
+    connection's idle time."""
 
-    def __init__(self, run, net, idle_s, n):
-        self.run, self.net, self.idle_s, self.n = run, net, idle_s, n
+    def __init__(self, run, net, idle_s, n, lanes):
+        self.run, self.net, self.idle_s, self.n, self.lanes = run, net, idle_s, n, lanes
         self.port = 9000 + n
         self.start_backend()
         self.relay = run.relay(self.backend.text, 20, host=net.backend, address=net.backends[0], port=7000 + n)
@@ -31,19 +27,19 @@ class Field:
         return f"b{self.n}l{lane}"
 
     def upstreams(self):
-        return {self.name(k): {"servers": [self.relay.text], "pool": {"max": 4}} for k in range(LANES)}
+        return {self.name(k): {"servers": [self.relay.text], "pool": {"max": 4}} for k in range(self.lanes)}
 
     def listeners(self):
         return [{"name": self.name(k), "address": f"{self.net.PROXY}:{LISTEN + self.n * 100 + k}", "upstream": self.name(k)}
-                for k in range(LANES)]
+                for k in range(self.lanes)]
 
     def target(self, lane):
         return f"{self.net.PROXY}:{LISTEN + self.n * 100 + lane}"
 
-    def load(self, low, high, seconds, method):
-        for k in range(LANES):
+    def load(self, low, high, seconds, method, clients=1):
+        for k in range(self.lanes):
             self.loads.append(self.run.load(
-                self.target(k), host=self.net.client, clients=1, method=method,
+                self.target(k), host=self.net.client, clients=clients, method=method, timeout_ms=20000,
                 duration_ms=int(seconds * 1000), gap_min_ms=int(self.idle_s * low * 1000),
                 gap_max_ms=int(self.idle_s * high * 1000), body=64))
 
@@ -52,9 +48,9 @@ class Field:
         return [clean(load.result()) for load in loads]
 
 
-def fields(run, idles):
+def fields(run, *idles_and_lanes):
     net = run.net()
-    found = [Field(run, net, idle, n) for n, idle in enumerate(idles)]
+    found = [Field(run, net, idle, n, lanes) for n, (idle, lanes) in enumerate(idles_and_lanes)]
     upstreams, listeners = {}, []
     for f in found:
         upstreams.update(f.upstreams())
@@ -64,12 +60,12 @@ def fields(run, idles):
 
 
 def test_no_request_is_lost_or_doubled_around_the_timeout(run):
-    all_fields = fields(run, [0.3, 1, 2, 5])
+    all_fields = fields(run, (0.3, 12), (1, 12), (2, 12), (5, 12))
     for f in all_fields:
         f.load(0.5, 1.5, scale(20, 120), "GET=50,POST=50")
     for f in all_fields:
         results = f.results()
-        assert sum(r["done"] for r in results) > LANES * 2
+        assert sum(r["done"] for r in results) > f.lanes * 2
         seen, wire = f.backend.stats(), f.relay.stats()
         assert seen["duplicates"] == 0, f"idle {f.idle_s}: a request was delivered twice"
         proxy_first = wire["first_client_fin"] + wire["first_client_rst"]
@@ -78,14 +74,9 @@ def test_no_request_is_lost_or_doubled_around_the_timeout(run):
         assert proxy_first <= closes * 0.001, f"idle {f.idle_s}: the proxy closed {proxy_first} of {closes} first"
 
 
-def extra_dials(f):
-    """Dials beyond the first connection of each lane, and requests, since the backend was started."""
-    seen = f.backend.stats()
-    assert seen["duplicates"] == 0
-    return seen["accepted"] - LANES, seen["requests"]
-
-
 IDLES = [0.3, 1, 2, 5] if FULL else [0.3, 1, 2]
+# Clients' method, lanes, clients of each lane.
+GETS, MIXED, SHARED = ("GET", 6, 1), ("GET=50,POST=50", 6, 1), ("GET=50,POST=50", 1, 12)
 
 
 def share(idle_s):
@@ -93,36 +84,28 @@ def share(idle_s):
     return 0.1 if idle_s < 1 and not FULL else 0.05
 
 
+def unlearned(way, round_):
+    """Dials that the share does not count: the first one of each lane, and what a lane needs to learn, each by itself, from
+    one client. GET needs no learning. A POST does: as long as the timeout is not known it takes no connection that was idle
+    for more than 200 ms, so a lane may fill its pool once (3 more dials). In a shared pool every dial counts."""
+    if way == SHARED:
+        return 0
+    return way[1] * (4 if way == MIXED and round_ == "fresh" else 1)
 
-@pytest.mark.parametrize("method", ["GET", "GET=50,POST=50"])
-def test_short_gaps_reuse(run, method):
+
+def test_short_gaps_reuse(run):
     """Gaps below 0.6 of the timeout: at least 95 % of the requests ride an open connection, from the first seconds on,
-    also after the backend was restarted.
-
-    Each lane learns by itself here, from one client. GET needs no learning. A POST does: as long as the timeout is not
-    known it takes no connection that was idle for more than 200 ms, so a lane may fill its pool once (3 more dials)."""
-    all_fields = fields(run, IDLES)
+    also after the backend was restarted. GET alone and GET with POST, each client with its pool; and both of twelve
+    clients over one pool."""
+    ways = [(idle, way) for way in (GETS, MIXED, SHARED) for idle in IDLES]
+    all_fields = fields(run, *((idle, lanes) for idle, (_, lanes, _) in ways))
     for round_ in ("fresh", "after a restart"):
-        for f in all_fields:
-            f.load(0.1, 0.58, scale(25, 120), method)
-        for f in all_fields:
+        for f, (_, (method, _, clients)) in zip(all_fields, ways):
+            f.load(0.1, 0.58, scale(25, 120), method, clients)
+        for f, (idle, way) in zip(all_fields, ways):
             f.results()
-            dials, requests = extra_dials(f)
-            learning = 3 * LANES if round_ == "fresh" and method != "GET" else 0
-            assert dials <= share(f.idle_s) * requests + learning, f"{round_}, idle {f.idle_s}: {dials} extra dials for {requests} requests"
-            f.restart_backend()
-
-
-def test_short_gaps_reuse_in_a_shared_pool(run):
-    """The same with GET and POST of twelve clients over one pool each: 95 %, every dial counted."""
-    all_fields = fields(run, IDLES)
-    for round_ in ("fresh", "after a restart"):
-        loads = [(f, run.load(f.target(0), host=f.net.client, clients=12, method="GET=50,POST=50", body=64, timeout_ms=20000,
-                              duration_ms=scale(25, 120) * 1000, gap_min_ms=int(f.idle_s * 100), gap_max_ms=int(f.idle_s * 580)))
-                 for f in all_fields]
-        for f, load in loads:
-            clean(load.result())
             seen = f.backend.stats()
-            assert seen["accepted"] <= share(f.idle_s) * seen["requests"], \
-                f"{round_}, idle {f.idle_s}: {seen['accepted']} dials for {seen['requests']} requests"
+            assert seen["duplicates"] == 0
+            assert seen["accepted"] <= share(idle) * seen["requests"] + unlearned(way, round_), \
+                f"{round_}, idle {idle}, {way}: {seen['accepted']} dials for {seen['requests']} requests"
             f.restart_backend()

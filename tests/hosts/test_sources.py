@@ -6,6 +6,7 @@ import time
 
 from common import mine, start, target, upstream
 from harness.peers import clean
+from harness.proxy import SLOW
 from harness.wait import scale, until
 
 NO_PORT = re.compile(r"ip_local_port_range|local port|source address", re.I)
@@ -119,3 +120,31 @@ def test_ipv6_source(run):
     start(run, net, {"servers": ["[fd77:2::100]:9000"], "source": ["fd77:2::1"], "pool": {"max": 4}})
     clean(run.load(target(net), host=net.client, clients=8, requests=200).result())
     assert {s.local for s in net.proxy.sockets(("established",), to="fd77:2::100")} == {"fd77:2::1"}
+
+
+def test_more_sources_than_sixty_four(run):
+    """What other programs have taken shows at every one of them."""
+    origin, sources = run.origin(), [f"127.0.0.{n + 1}" for n in range(66)]
+    lastack, _ = run.front([origin], source=sources)
+    for source in sources[::13]:
+        run.own(socket.create_connection((origin.address, origin.port), source_address=(source, 0)))
+    until(lambda: [lastack.metrics().sum("lastack_ports", source=s, state="foreign") for s in sources[::13]] == [1] * 6, 10 * SLOW,
+          "the ledger to say foreign")
+
+
+def test_a_wider_range_of_ports(run):
+    """The sysctl that the log asks for takes effect at a reload; without a change the connections stay."""
+    net = run.net(ports=10)
+    backend = run.backend(host=net.backend, address=net.backends[0], port=9000)
+    lastack = start(run, net, upstream(net, pool={"max": 30}))
+    load = hold(run, net, 30, 0.5)
+    until(lambda: backend.stats()["busy"] == 10, 10, "all ports in use")
+    lastack.reload()  # no port is needed to see that the address is there
+    clean(load.result())
+    net.proxy.sysctl(net__ipv4__ip_local_port_range="40000 40049")
+    for _ in range(2):
+        lastack.reload()
+        load = hold(run, net, 30, 0.5)
+        until(lambda: backend.stats()["busy"] == 30, 10, "all places in use")
+        clean(load.result())
+    assert backend.stats()["open_max"] == 30 and backend.stats()["accepted"] <= 10 + 30

@@ -206,6 +206,8 @@ static void fill(struct world *w)
     atomic_store(&one->foreign, 7);
     atomic_store(&other->open, 4);
     atomic_store(&other->foreign, 13);
+    atomic_store(&one->exhausted_total, 5);
+    atomic_store(&other->exhausted_total, 6);
     atomic_store(&one->time_wait, 2);
     atomic_store(&other->time_wait, 2);
 }
@@ -260,6 +262,10 @@ static void test_metrics(struct world *w, const struct la_sampler *sampler)
     HAS(t, "lastack_ports{source=\"10.0.1.1" DEST "time_wait\"}", 2);
     HAS(t, "lastack_ports{source=\"10.0.1.1" DEST "free\"}", 28232 - 19);
     HAS(t, "lastack_ports{source=\"10.0.1.2:20000-20099" DEST "free\"}", 100);
+    /* What one of them counts does not go back when the other one is taken out. */
+#define EXHAUSTED(labels) "lastack_ports_exhausted_total" labels ",source=\"10.0.1.1\",destination=\"10.0.0.11:8080\"}"
+    HAS(t, EXHAUSTED(APP), 5);
+    HAS(t, EXHAUSTED("{upstream=\"we\\\"ird\\\\na\\nme\",server=\"10.0.0.11:8080\""), 6);
     la_text_fini(&text);
 }
 

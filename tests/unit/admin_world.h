@@ -63,8 +63,8 @@ static void world_init(struct world *w)
     w->server[2] = world_server(ODD_NAME, "10.0.0.11:8080", 1); /* the same destination in another upstream */
     for (int i = 0; i < 3; i++)
         w->server_confs[i] = &w->server_conf;
-    w->plan[0] = (struct la_upstream_plan){&w->conf[0], la_upstream_new("app", WORKERS), &w->server[0], &w->server_confs[0], 2};
-    w->plan[1] = (struct la_upstream_plan){&w->conf[1], la_upstream_new(ODD_NAME, WORKERS), &w->server[2], &w->server_confs[2], 1};
+    w->plan[0] = (struct la_upstream_plan){&w->conf[0], la_upstream_new("app", LA_PROTO_HTTP, WORKERS), &w->server[0], &w->server_confs[0], 2};
+    w->plan[1] = (struct la_upstream_plan){&w->conf[1], la_upstream_new(ODD_NAME, LA_PROTO_HTTP, WORKERS), &w->server[2], &w->server_confs[2], 1};
     w->snapshot.plan = w->plan;
     w->snapshot.plans = 2;
     w->listener = (struct la_admin_listener){"web", w->client};

@@ -48,6 +48,26 @@ static void good_forms(void)
     }
 }
 
+static void overlaps(void)
+{
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } cases[] = {
+        {":80", "127.0.0.1:80", true}, {":80", ":80", true}, {"10.0.0.1:80", "10.0.0.1:80", true}, {"[::]:80", "[::1]:80", true},
+        {":80", "127.0.0.1:81", false}, {"10.0.0.1:80", "10.0.0.2:80", false}, {":80", "[::1]:80", false}, {"unix:/a", "unix:/a", true},
+        {"unix:/a", "unix:/b", false}, {":80", "unix:/a", false},
+    };
+    const struct la_addr none = {.len = 0};
+    for (size_t i = 0; i < la_count(cases); i++) {
+        struct la_addr a, b;
+        CHECK(parse(&a, cases[i].a, true, NULL) && parse(&b, cases[i].b, true, NULL));
+        CHECK(la_addr_overlap(&a, &b) == cases[i].overlap && la_addr_overlap(&b, &a) == cases[i].overlap);
+        CHECK(!la_addr_overlap(&a, &none) && !la_addr_overlap(&none, &a));
+    }
+    CHECK(!la_addr_overlap(&none, &none));
+}
+
 static void bad_forms(void)
 {
     static const char *const bad[] = {
@@ -186,6 +206,7 @@ static void nets(void)
 int main(void)
 {
     good_forms();
+    overlaps();
     bad_forms();
     compare();
     from_sockaddr();

@@ -242,6 +242,14 @@ static unsigned lines(const char *text)
     return n;
 }
 
+static unsigned descriptors(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
 static void log_lines(void)
 {
     char dir[] = "/tmp/lastack-log-XXXXXX", path[64], moved[64];
@@ -266,6 +274,12 @@ static void log_lines(void)
     CHECK_EQ(lines(file_text(path)), 2);
     la_log_setup(LA_LOG_INFO, false);
     CHECK(la_log_open(NULL));
+    la_log_info("on standard error");
+    CHECK_EQ(lines(file_text(path)), 2);
+    unsigned before = descriptors();
+    for (int i = 0; i < 3; i++)
+        CHECK(la_log_open(path) && la_log_open(NULL));
+    CHECK_EQ(descriptors(), before);
     unlink(path);
     unlink(moved);
     CHECK(rmdir(dir) == 0);

@@ -60,7 +60,11 @@ static void test_writes(void)
     writes("flush_all noreply noreply\r\n", "", "flush_all\r\n");
     writes("stats noreply\r\n", "", "stats noreply\r\n");
     writes("delete k 0 noreply\r\n", "", "delete k 0\r\n");
-    writes("delete noreply\r\n", "", "delete noreply\r\n");
+    writes("delete noreply\r\n", "", "delete noreply 0\r\n");
+    writes("delete noreply 0 noreply\r\n", "", "delete noreply 0\r\n");
+    writes("delete noreply\r\n", "p:", "delete p:noreply\r\n");
+    writes("set k 01 -002 000000000003 noreply\r\n", "", "set k 1 -2 3\r\n");
+    writes("cas k 00 0 3 0000000000000000004\r\n", "", "cas k 0 0 3 4\r\n");
     writes("flush_all 10 noreply\r\n", "", "flush_all 10\r\n");
     writes("verbosity 1\r\n", "p:", "verbosity 1\r\n");
     writes("stats slabs\r\n", "", "stats slabs\r\n");

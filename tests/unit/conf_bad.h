@@ -8,6 +8,8 @@
 /* 2 lines before; the first listener's keys start in line 3. */
 #define LISTEN(l) "upstreams: { app: { servers: [\"10.0.0.1:80\"] } }\nlisten:\n" l
 #define SERVERS "    servers: [\"10.0.0.1:80\"]\n"
+/* Ten fields. */
+#define TEN(x) x "0: 1, " x "1: 1, " x "2: 1, " x "3: 1, " x "4: 1, " x "5: 1, " x "6: 1, " x "7: 1, " x "8: 1, " x "9: 1, "
 /* 2 lines before. */
 #define ROUTES(r) "upstreams: { app: { servers: [\"10.0.0.1:80\"] } }\nlisten: [{ name: web, address: \":80\" }]\nroutes:\n" r
 
@@ -31,7 +33,12 @@ static const struct {
      "f:4:13: *x: no such anchor above; a text that starts with * must be quoted, such as \"*x\""},
     {"a: 1\n---\nb: 1\n", "f:2:1: a second document starts here; one file holds one document"},
     {APP(SERVERS "    retry: !x { max: 1 }\n"), "f:5:12: tags such as !x are not supported, write the value without it"},
-    {APP(SERVERS "    buffer: { dir: \"/a\\nb\" }\n"), "f:5:20: a value must not hold control characters or line breaks"},
+    {APP(SERVERS "    buffer: { dir: \"/a\\nb\" }\n"), "f:5:20: upstreams.app.buffer.dir: a value must not hold control characters or line breaks"},
+    {APP("    servers: [{ address: \"10.0.0.1:80\" }, \"a\\tb:1\"]\n    request_headers: { set: { X-A: \"a\\r\\nb\", \"X\\0\": 1 } }\n"),
+     "f:4:43: upstreams.app.servers[1]: a value must not hold control characters or line breaks\n"
+     "f:4:43: upstreams.app.servers[1]: \"a\": the port is missing, such as a:80\n"
+     "f:5:36: upstreams.app.request_headers.set.X-A: a value must not hold control characters or line breaks\n"
+     "f:5:46: upstreams.app.request_headers.set: a value must not hold control characters or line breaks"},
     {"? [a]\n: b\n", "f:1:3: a key must be a plain word, not a list or a mapping"},
     {"a: &a [*a]\n", "f:1:8: *a: no such anchor above; a text that starts with * must be quoted, such as \"*a\""},
     {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "f:1:25: nested too deeply"},
@@ -49,6 +56,19 @@ static const struct {
      "f:5:5: upstreams.app.idle-reuse: unknown key, must be one of protocol, balance, hash_key, servers, source, pool, queue, "
      "timeouts, buffer, retry, connection_auth, health, passive, tls, send_proxy, fastcgi, memcached, request_headers"},
     {APP(SERVERS "    idle_reuse: 5s\n"), "f:5:5: upstreams.app.idle_reuse: unknown key, did you mean \"pool.idle_reuse\"?"},
+    {APP(SERVERS "    timeouts: { read: 1s, sned: 1s, sen: 1s }\n"),
+     "f:5:17: upstreams.app.timeouts.read: unknown key, did you mean \"response\"?\n"
+     "f:5:27: upstreams.app.timeouts.sned: unknown key, did you mean \"send\"?\n"
+     "f:5:37: upstreams.app.timeouts.sen: unknown key, did you mean \"send\"?"},
+    {APP(SERVERS "    headers: {}\n    maxconn: 3\n    health: { path: /, port: 80, fall: 2 }\n"),
+     "f:5:5: upstreams.app.headers: unknown key, did you mean \"request_headers\"?\n"
+     "f:6:5: upstreams.app.maxconn: unknown key, did you mean \"pool.max\"?\n"
+     "f:7:24: upstreams.app.health.port: unknown key, must be one of path, host, interval, timeout, unhealthy, healthy\n"
+     "f:7:34: upstreams.app.health.fall: unknown key, did you mean \"unhealthy\"?"},
+    {LISTEN("  - { address: \":80\", upstream: app, backend: app, pots: 1 }\n"),
+     "f:3:38: listen[0].backend: unknown key, did you mean \"upstream\"?\n"
+     "f:3:52: listen[0].pots: unknown key, must be one of name, address, mode, backlog, protocol, upstream, client_half_close, tls, "
+     "accept_proxy, memcached, timeouts"},
     {APP(SERVERS "    retry: { zzzzzz: 1 }\n"), "f:5:14: upstreams.app.retry.zzzzzz: unknown key, must be one of max"},
     {APP(SERVERS "    retry: { max: 1, max: 2 }\n"), "f:5:22: upstreams.app.retry.max: duplicate key, first in line 5"},
     {APP(SERVERS "  app:\n" SERVERS), "f:5:3: upstreams.app: duplicate key, first in line 3"},
@@ -75,6 +95,11 @@ static const struct {
     {APP(SERVERS "    pool: { max: 99999999999999999999999 }\n"),
      "f:5:18: upstreams.app.pool.max: 99999999999999999999999 is out of range, must be from 1 to 65535"},
     {APP(SERVERS "    pool: { max: 1.5 }\n"), "f:5:18: upstreams.app.pool.max: \"1.5\" is not a whole number, must be from 1 to 65535"},
+    {"workers: 02\n" APP(SERVERS "    pool: { max: 010 }\n    buffer: { request: 065536 }\n    timeouts: { tunnel: 00 }\n"),
+     "f:1:10: workers: \"02\": write it without the leading 0: digits behind a 0 are an octal number to YAML\n"
+     "f:6:18: upstreams.app.pool.max: \"010\": write it without the leading 0: digits behind a 0 are an octal number to YAML\n"
+     "f:7:24: upstreams.app.buffer.request: \"065536\": write it without the leading 0: digits behind a 0 are an octal number to YAML\n"
+     "f:8:25: upstreams.app.timeouts.tunnel: \"00\": write it without the leading 0: digits behind a 0 are an octal number to YAML"},
     {APP(SERVERS "    pool: { max: ~ }\n"), "f:5:13: upstreams.app.pool.max: has no value, must be a whole number, from 1 to 65535"},
     {APP(SERVERS "    pool: { tunnels: x }\n"),
      "f:5:22: upstreams.app.pool.tunnels: \"x\" is not a whole number, must be auto or from 0 to 65535"},
@@ -149,6 +174,11 @@ static const struct {
      "f:5:39: upstreams.app.request_headers.set.x-a: set twice: the case of field names does not count"},
     {APP(SERVERS "    request_headers: { set: { X-A: [1] } }\n"),
      "f:5:36: upstreams.app.request_headers.set.X-A: is a list, must be a text (\"\" for an empty one)"},
+    {APP(SERVERS "    request_headers: { set: { " TEN("A") TEN("B") TEN("C") TEN("D") "X-E: 1 } }\n"),
+     "f:5:24: upstreams.app.request_headers.set: has 41 entries, must have at most 40"},
+    {APP(SERVERS "    request_headers: { set: { X-A: $host, X-B: \"a${scheme}\", X-C: US$5$, X-D: \"\" } }\n"),
+     "-f:5:36: upstreams.app.request_headers.set.X-A: \"$host\" is sent as it stands: there are no variables here\n"
+     "-f:5:48: upstreams.app.request_headers.set.X-B: \"a${scheme}\" is sent as it stands: there are no variables here"},
     {APP(SERVERS "    request_headers: { remove: Host }\n"),
      "f:5:32: upstreams.app.request_headers.remove[0]: \"Host\": every request has a Host; set another one instead"},
     {APP(SERVERS "    request_headers: { set: { X-A: 1 }, remove: [x-a] }\n"),
@@ -175,7 +205,7 @@ static const struct {
 
     /* memcached */
     {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nworkers: 4\nupstreams:\n  c:\n    protocol: memcached\n"
-     "    servers: [\"10.0.0.1:1\"]\n    pool: { max: 2, tunnels: 1 }\n",
+     "    servers: [\"10.0.0.1:1\"]\n    pool: { max: 2 }\n",
      "f:7:18: upstreams.c.pool.max: 2 is less than the number of workers (4): each worker needs a connection of its own to a "
      "memcached server"},
     {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nupstreams:\n  c:\n    protocol: memcached\n"
@@ -185,6 +215,26 @@ static const struct {
      "f:6:51: upstreams.c.memcached.hash: \"sha1\" is not known, must be one of one_at_a_time, md5, crc32, fnv1_32, fnv1a_32, "
      "fnv1_64, fnv1a_64, murmur\n"
      "f:6:67: upstreams.c.memcached.hash_tag: \"x\" is wrong, must be two characters such as \"{}\""},
+
+    {APP(SERVERS "    memcached: { hash: md5 }\n"),
+     "f:5:5: upstreams.app.memcached: is for `protocol: memcached`, this upstream is http"},
+    {LISTEN("  - { address: \":80\", upstream: app, memcached: { flush_all: deny } }\n"),
+     "f:3:38: listen[0].memcached: is for `protocol: memcached`, this listener is http"},
+    {"listen: [{ address: \":1\", protocol: memcached, upstream: c, client_half_close: serve }]\nworkers: 2\nupstreams:\n  c:\n"
+     "    protocol: memcached\n    servers: [{ address: \"10.0.0.1:1\", slow_start: 1s }]\n    pool: { tunnels: 1, idle_reuse: 1s, max_age: 1h }\n"
+     "    health: { path: /, interval: 1s, timeout: 2s, unhealthy: 2 }\n    retry: { max: 1 }\n    connection_auth: pin\n"
+     "    request_headers: { remove: [X-A] }\n    buffer: { request_mode: stream, request: 1MiB }\n    queue: { length: 1 }\n",
+     "-f:1:80: listen[0].client_half_close: has no effect on a memcached listener\n"
+     "-f:6:15: upstreams.c.servers[0]: backup, drain and slow_start have no effect on memcached servers: a key has one place\n"
+     "-f:7:22: upstreams.c.pool.tunnels: has no effect on memcached servers\n"
+     "-f:7:37: upstreams.c.pool.idle_reuse: has no effect on memcached servers\n"
+     "-f:8:21: upstreams.c.health.path: has no effect on memcached servers\n"
+     "-f:8:62: upstreams.c.health.unhealthy: has no effect on memcached servers\n"
+     "-f:9:5: upstreams.c.retry: has no effect on memcached servers\n"
+     "-f:10:22: upstreams.c.connection_auth: has no effect on memcached servers\n"
+     "-f:11:5: upstreams.c.request_headers: has no effect on memcached servers\n"
+     "-f:12:29: upstreams.c.buffer.request_mode: has no effect on memcached servers\n"
+     "-f:13:5: upstreams.c.queue: has no effect on memcached servers"},
 
     /* known, but not here yet */
     {LISTEN("  - { address: \":80\", upstream: app, protocol: memcached }\n"),
@@ -198,12 +248,13 @@ static const struct {
      "f:5:5: upstreams.app.fastcgi: is for `protocol: fastcgi`, this upstream is http"},
     {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: srv, try: [x], index: a/b, scripts: php }\n"),
      "f:6:22: upstreams.app.fastcgi.root: \"srv\" is wrong, must be an absolute path\n"
-     "f:6:33: upstreams.app.fastcgi.try[0]: \"x\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
+     "f:6:33: upstreams.app.fastcgi.try[0]: \"x\" is wrong, must be $uri, $uri/, a path such as /index.php, =403 or =404\n"
      "f:6:44: upstreams.app.fastcgi.index[0]: \"a/b\" is wrong, must be a file name such as index.php\n"
      "f:6:58: upstreams.app.fastcgi.scripts[0]: \"php\" is wrong, must be a suffix such as .php"},
-    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, try: [$url], params: { A: $reqest_uri } }\n"),
-     "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, or =404\n"
-     "f:6:54: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv, try: [$url, =410], params: { A: $reqest_uri } }\n"),
+     "f:6:34: upstreams.app.fastcgi.try[0]: \"$url\" is wrong, must be $uri, $uri/, a path such as /index.php, =403 or =404\n"
+     "f:6:40: upstreams.app.fastcgi.try[1]: \"=410\" is wrong, must be $uri, $uri/, a path such as /index.php, =403 or =404\n"
+     "f:6:60: upstreams.app.fastcgi.params.A: there is no variable \"$reqest_uri\", did you mean \"$request_uri\"?"},
     {APP(SERVERS "    pool: { max: auto, advise: x, auto: [4, y] }\n"),
      "f:5:18: upstreams.app.pool.max: \"auto\" is not a whole number, must be from 1 to 65535; for a range to move in write auto: [4, 200] beside it\n"
      "f:5:32: upstreams.app.pool.advise: \"x\" is not true or false\n"
@@ -243,6 +294,11 @@ static const struct {
      "f:4:16: listen[1].address: 0.0.0.0:80 is already the address of listen[0].address"},
     {LISTEN("  - { address: \":80\", upstream: app }\nadmin: { address: \":80\" }\n"),
      "f:4:19: admin.address: 0.0.0.0:80 is already the address of listen[0].address"},
+    {LISTEN("  - { address: \":80\", upstream: app }\nadmin: { address: \"127.0.0.1:80\" }\n"),
+     "f:4:19: admin.address: listen[0].address (0.0.0.0:80) takes this port, too; choose another one"},
+    {LISTEN("  - { address: \"[::1]:80\", upstream: app }\nadmin: { address: \"[::]:80\" }\n"),
+     "f:4:19: admin.address: listen[0].address ([::1]:80) takes this port, too; choose another one"},
+    {LISTEN("  - { address: \":80\", upstream: app }\n  - { address: \"127.0.0.1:80\", upstream: app }\nadmin: { address: \"[::1]:80\" }\n"), ""},
     {LISTEN("  - { address: \":80\", name: a, upstream: app }\n  - { address: \":81\", name: a, upstream: app }\n"),
      "f:4:29: listen[1].name: \"a\" is already the name of the listener in line 3 of f"},
     {LISTEN("  - { address: \":80\", mode: \"0600\", upstream: app }\n"), "-f:3:29: listen[0].mode: has no effect, it is for Unix sockets"},
@@ -257,6 +313,9 @@ static const struct {
      "-f:5:3: upstreams.two: never used: no listener and no route names it"},
     {APP("    servers: [\"10.0.0.1:80\", \"10.0.0.1:80\"]\n"),
      "f:4:30: upstreams.app.servers[1]: 10.0.0.1:80 is in this upstream twice; give it a weight instead"},
+    {APP("    servers: [\"a.test:80\", \"A.test:80\", \"a.test.:80\", \"a.test:81\"]\n"),
+     "f:4:28: upstreams.app.servers[1]: a.test:80 is in this upstream twice; give it a weight instead\n"
+     "f:4:41: upstreams.app.servers[2]: a.test:80 is in this upstream twice; give it a weight instead"},
     {APP(SERVERS "  two:\n    servers: [\"10.0.0.1:80\"]\nroutes: [{ upstream: two }]\n"),
      "-f:6:15: upstreams.two.servers[0]: 10.0.0.1:80 is also upstreams.app.servers[0]: pool.max counts for each of the two, the server sees "
      "both\n-f:7:10: routes[0]: never used: every listener has an upstream of its own"},
@@ -270,6 +329,15 @@ static const struct {
     {APP(SERVERS "    source: [\"10.0.1.1:20000-20049\"]\n"),
      "-f:3:3: upstreams.app.pool.max: 64 connections to a server need as many ports, but its IPv4 sources have 50 together: add sources or "
      "widen their ranges"},
+    {APP(SERVERS "    source: [\"10.0.1.1:20000-20099\"]\n    pool: { max: 4, auto: [4, 200] }\n"),
+     "-f:6:21: upstreams.app.pool.auto: 200 connections to a server need as many ports, but its IPv4 sources have 100 together: add sources or "
+     "widen their ranges"},
+    {APP(SERVERS "    pool: { idle_close: 59s }\n"),
+     "-f:5:25: upstreams.app.pool.idle_close: 59s is shorter than what idle_reuse: auto may allow (1m): the proxy closes first; leave it out, "
+     "or set idle_reuse, too"},
+    {APP(SERVERS "    pool: { idle_close: 60s }\n"), ""},
+    {APP(SERVERS "    pool: { idle_close: 2s, idle_reuse: 1s }\n"), ""},
+    {APP(SERVERS "    protocol: fastcgi\n    fastcgi: { root: /srv }\n    pool: { idle_close: 10s }\n"), ""}, /* php-fpm never hangs up */
     {APP(SERVERS "    pool: { max: 5, tunnels: 6 }\n"), "f:5:30: upstreams.app.pool.tunnels: 6 is more than pool.max (5)"},
     {APP(SERVERS "    pool: { idle_reuse: 5s, idle_close: 5s }\n"),
      "f:5:41: upstreams.app.pool.idle_close: 5s must be longer than idle_reuse (5s), or the proxy closes first"},
@@ -284,6 +352,10 @@ static const struct {
     {APP(SERVERS "    passive: { out: 1m }\n"), "f:5:5: upstreams.app.passive.out_max: 30s is shorter than out (1m)"},
     {APP(SERVERS "    buffer: { request: 1MiB }\nlimits: { memory: 1MiB }\n"),
      "f:5:5: upstreams.app.buffer: request and response together (1280KiB) are more than limits.memory (1MiB)"},
+    {APP(SERVERS "limits: { disk: 0 }\n"),
+     "-f:5:17: limits.disk: 0 means no files: request bodies over buffer.request (64KiB) of upstream \"app\" get 503"},
+    {APP(SERVERS "    buffer: { response_file: 0 }\nlimits: { disk: 0, body: 64KiB }\n"), ""},
+    {APP(SERVERS "    buffer: { response_file: 0, request_mode: stream }\nlimits: { disk: 0 }\n"), ""},
     {APP(SERVERS "limits: { disk: 1MiB }\n"), "-f:3:3: upstreams.app.buffer.response_file: 1GiB is more than limits.disk (1MiB)"},
     {APP("    servers: [{ address: \"10.0.0.1:80\", drain: true, backup: yes }]\n"),
      "-f:4:5: upstreams.app.servers: every server is a backup\n"

@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -306,8 +307,8 @@ static void host(void)
              "  - { address: 127.0.0.1:18080, upstream: app }\n"
              "upstreams:\n"
              "  app:\n"
-             "    servers: [10.0.0.1:80]\n"
-             "    source: [127.0.0.1, 192.0.2.7]\n"
+             "    servers: [10.0.0.1:80, \"[2001:db8::1]:80\"]\n"
+             "    source: [127.0.0.1, 192.0.2.7, \"2001:db8::7\", \"2001:db8::8\"]\n"
              "    buffer: { dir: %s/plain }\n"
              "log: { access: %s/nodir/a.log, error: %s }\n",
              dir, dir, dir, dir, dir);
@@ -317,11 +318,14 @@ static void host(void)
     char *got = load_file("host.yaml", &c, true);
     wanted = la_xasprintf(
         "host.yaml:1:7: user: there is no user \"no-such-user-here\" on this host\n"
-        "host.yaml:3:16: listen[0].address: 192.0.2.1 is not an address of this host; see `ip address`\n"
+        "host.yaml:3:16: listen[0].address: 192.0.2.1 is not an address of this host; see `ip address`, or if it moves between hosts set "
+        "net.ipv4.ip_nonlocal_bind\n"
         "host.yaml:4:16: listen[1].address: no socket can be made in nodir: No such file or directory\n"
         "host.yaml:5:16: listen[2].address: plain is there already and is not a socket\n"
-        "host.yaml:10:25: upstreams.app.source[1]: 192.0.2.7 is not an address of this host; see `ip "
-        "address`\n"
+        "-host.yaml:10:25: upstreams.app.source[1]: 192.0.2.7 is not an address of this host: until it is, connections go over the other "
+        "sources; see `ip address`\n"
+        "host.yaml:10:36: upstreams.app.source[2]: 2001:db8::7 is not an address of this host; see `ip address`\n"
+        "host.yaml:10:51: upstreams.app.source[3]: 2001:db8::8 is not an address of this host; see `ip address`\n"
         "host.yaml:11:20: upstreams.app.buffer.dir: plain: not a directory; bodies are buffered there\n"
         "host.yaml:12:16: log.access: no file can be made in nodir: No such file or directory\n"
         "host.yaml:12:%zu: log.error: %s is a directory, must be a file",
@@ -337,6 +341,45 @@ static void host(void)
         "upstreams: { app: { servers: [10.0.0.1:80], source: 127.0.0.1, buffer: { dir: /tmp } } }\nlog: { "
         "access: stdout }\n");
     expect("fine.yaml", true, "");
+}
+
+/* Only those that files are sent from: what php-fpm alone reads may be on another host. */
+static void folders(void)
+{
+    char text[2048];
+    put("plain", "");
+    snprintf(text, sizeof text,
+             "listen: [{ address: 127.0.0.1:18080, upstream: app }, { address: 127.0.0.1:18081, upstream: far }]\n"
+             "upstreams:\n"
+             "  app:\n"
+             "    protocol: fastcgi\n"
+             "    servers: [10.0.0.1:80]\n"
+             "    fastcgi: { root: %s/gone, sendfile: [%s/plain, %s], internal: [{ path: /p/, root: %s/plain }, { path: /q/, root: %s }] }\n"
+             "  far: { protocol: fastcgi, servers: [10.0.0.2:80], fastcgi: { root: %s/plain, files: false } }\n",
+             dir, dir, dir, dir, dir, dir);
+    put("folders.yaml", text);
+    char *wanted = la_xasprintf("-folders.yaml:6:22: upstreams.app.fastcgi.root: gone: No such file or directory; nothing is found there\n"
+                                "folders.yaml:6:%zu: upstreams.app.fastcgi.internal[0].root: plain: not a directory\n"
+                                "folders.yaml:6:%zu: upstreams.app.fastcgi.sendfile[0]: plain: not a directory",
+                                strlen("    fastcgi: { root: /gone, sendfile: [/plain, ], internal: [{ path: /p/, root: ") + 3 * strlen(dir) + 1,
+                                strlen("    fastcgi: { root: /gone, sendfile: [") + strlen(dir) + 1);
+    expect("folders.yaml", true, wanted);
+    free(wanted);
+}
+
+/* With pool.auto its largest size is what ports and descriptors must be there for. */
+static void host_of_a_range(void)
+{
+    struct la_conf *c;
+    struct rlimit limit = {1024, 4096};
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    put("range.yaml", "listen: [{ address: 127.0.0.1:18080, upstream: app }]\n"
+                      "upstreams: { app: { servers: [10.0.0.1:80], source: 127.0.0.1, pool: { max: 4, auto: [4, 64000] } } }\n");
+    char *got = load_file("range.yaml", &c, true);
+    CHECK(strstr(got, "-range.yaml:2:80: upstreams.app.pool.auto: 64000 connections to a server need as many ports, but 1 sources have "));
+    CHECK(strstr(got, "upstreams: clients and pools may need 64065 descriptors, but the limit is 4096"));
+    la_conf_free(c);
+    free(got);
 }
 
 /* ---- what is committed ---- */
@@ -479,6 +522,8 @@ int main(void)
     anchors();
     includes();
     host();
+    folders();
+    host_of_a_range();
     committed();
     reference_is_default();
     schema();

@@ -154,8 +154,7 @@ static void step(struct la_note *note)
     }
 }
 
-static void start(struct actor *a, struct world *w, const struct la_spool_conf *conf, uint64_t seed,
-                  uint64_t total)
+static void start(struct actor *a, struct world *w, const struct la_spool_conf *conf, uint64_t seed, uint64_t total)
 {
     memset(a, 0, sizeof *a);
     a->w = w;
@@ -205,6 +204,7 @@ static void *run_crowd(void *arg)
                                      .mem_bytes = mem[la_random(&state) % la_count(mem)],
                                      .file_bytes = file,
                                      .keep = la_random(&state) % 2};
+        conf.mem_most = la_random(&state) % 2 * mem[la_random(&state) % la_count(mem)] * 2;
         if (conf.keep)
             conf.file_bytes = UINT64_MAX; /* bounded: may never end */
         else if (conf.mem_bytes && la_random(&state) % 4 == 0)
@@ -264,7 +264,7 @@ static void lone_ready(void *arg)
     la_loop_stop(t->loop);
 }
 
-static void lone_begin(struct lone *t, uint64_t mem, uint64_t file, bool keep, const char *dir)
+static void lone_begin_most(struct lone *t, uint64_t mem, uint64_t most, uint64_t file, bool keep, const char *dir)
 {
     memset(t, 0, sizeof *t);
     t->bounds.memory_max = t->bounds.disk_max = UINT64_MAX;
@@ -275,10 +275,16 @@ static void lone_begin(struct lone *t, uint64_t mem, uint64_t file, bool keep, c
                                  .bounds = &t->bounds,
                                  .dir = dir,
                                  .mem_bytes = mem,
+                                 .mem_most = most,
                                  .file_bytes = file,
                                  .keep = keep};
     t->s = la_spool_new(&conf, lone_ready, t);
     CHECK(t->s != NULL);
+}
+
+static void lone_begin(struct lone *t, uint64_t mem, uint64_t file, bool keep, const char *dir)
+{
+    lone_begin_most(t, mem, 0, file, keep, dir);
 }
 
 static void lone_end(struct lone *t)
@@ -308,6 +314,29 @@ static void memory_only(void)
     CHECK_EQ(t.ready, 0); /* never from inside */
     la_loop_run(t.loop);
     CHECK_EQ(t.ready, 1);
+    lone_end(&t);
+}
+
+/* There is no directory for a file: none is tried before a quarter of the memory is in use, or mem_most is reached. */
+static void memory_most(void)
+{
+    struct lone t;
+    lone_begin_most(&t, 1000, 500000, UINT64_MAX, true, "/nonexistent/dir");
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(la_spool_write(t.s, block, 50000), LA_OK);
+    CHECK_EQ(t.bounds.disk_used, 0);
+    CHECK_EQ(la_spool_write(t.s, block, 1), LA_OK);
+    CHECK(t.bounds.disk_used > 0);
+    lone_end(&t);
+
+    lone_begin_most(&t, 1000, 500000, UINT64_MAX, true, "/nonexistent/dir");
+    t.bounds.memory_max = 400000;
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(la_spool_write(t.s, block, 12000), LA_OK);
+    CHECK(t.bounds.memory_used > 100000);
+    while (t.bounds.disk_used == 0 && la_spool_size(t.s) < 200000)
+        CHECK_EQ(la_spool_write(t.s, block, 1000), LA_OK);
+    CHECK(la_spool_size(t.s) < 200000);
     lone_end(&t);
 }
 
@@ -474,12 +503,8 @@ static void note_never_delivered(void)
     struct lone u; /* another spool of the same filer: when its block has landed, ours has been posted */
     lone_begin(&u, 0, UINT64_MAX, true, "/tmp");
     la_spool_free(&u.s);
-    struct la_spool_conf conf = {.loop = u.loop,
-                                 .filer = t.filer,
-                                 .bounds = &u.bounds,
-                                 .dir = "/tmp",
-                                 .file_bytes = UINT64_MAX,
-                                 .keep = true};
+    struct la_spool_conf conf = {
+        .loop = u.loop, .filer = t.filer, .bounds = &u.bounds, .dir = "/tmp", .file_bytes = UINT64_MAX, .keep = true};
     u.s = la_spool_new(&conf, lone_ready, &u);
     CHECK_EQ(la_spool_write(u.s, block, 65536), LA_OK);
     la_loop_run(u.loop);
@@ -492,6 +517,7 @@ int main(int argc, char **argv)
 {
     unsigned fds = descriptors();
     memory_only();
+    memory_most();
     no_directory();
     disk_limit();
     disk_claim();

@@ -132,9 +132,9 @@ static void run(unsigned ms)
 /* After a reset they do so when the server can have seen it. */
 static void places_come_back(void)
 {
-    for (int i = 0; i < 400 && atomic_load(&server->used) > 0; i++)
+    for (int i = 0; i < 400 && atomic_load(&server->budget->used) > 0; i++)
         run(5);
-    CHECK_EQ(atomic_load(&server->used), 0);
+    CHECK_EQ(atomic_load(&server->budget->used), 0);
 }
 
 /* Until the server is up (or down), at most two seconds. */
@@ -186,7 +186,7 @@ static void setup(void)
     checks = la_checks_new(&env, ups);
     server = la_server_new("app", "the server", &address, 1);
     atomic_store(&server->max, 2);
-    shared = la_upstream_new("app", 1);
+    shared = la_upstream_new("app", LA_PROTO_HTTP, 1);
     server_conf.text = text;
     conf.server = &server_conf;
     conf.servers = 1;
@@ -256,7 +256,7 @@ static void spared(void)
     before = asked;
     run(200);
     CHECK(asked == before && la_health_up(&server->health));
-    while (atomic_load(&server->used))
+    while (atomic_load(&server->budget->used))
         la_place_put(server);
     UNTIL(asked > before);
     conf.health.interval_ms = 20;
@@ -274,7 +274,12 @@ static void reloads(void)
     mode = SILENT;
     CHECK(becomes(false));
     run(25);
-    conf.health.path = NULL; /* nobody would bring it back */
+    static char status[] = "/status";
+    conf.health.path = NULL; /* nobody would bring it back, also where its status page is looked at */
+    conf.fastcgi.status_path = status;
+    apply();
+    CHECK(la_health_up(&server->health));
+    conf.fastcgi.status_path = NULL;
     apply();
     CHECK(la_health_up(&server->health));
     unsigned before = asked;
@@ -317,7 +322,7 @@ static void the_end(void)
 
     la_upstreams_close(ups);
     la_upstreams_free(&ups);
-    CHECK_EQ(atomic_load(&server->used), 0);
+    CHECK_EQ(atomic_load(&server->budget->used), 0);
     server_shut();
     la_server_unref(&server);
     la_upstream_unref(&shared);

@@ -1,5 +1,5 @@
 /* The bench's plan against backends of known truth without noise: which sizes it asks for, how often, and in which order. */
-#include "tools/bench.h"
+#include "tools/bench_model.h"
 
 #include "test.h"
 
@@ -25,8 +25,17 @@ static void keep(struct bench_report *r, const struct bench_run *run)
     r->run[r->runs++]->late_us = late;
 }
 
+/* As the verdict leaves them. */
+static void points(struct bench_report *r)
+{
+    struct bench_time t = bench_time_of(r->run, r->runs);
+    free(r->point);
+    r->points = bench_points(r->run, r->runs, r->options->slo, &t, &r->point);
+}
+
 static void forget(struct bench_report *r)
 {
+    free(r->point);
     for (size_t i = 0; i < r->runs; i++)
         bench_run_free(r->run[i]);
     free(r->run);
@@ -47,10 +56,12 @@ static void follow(struct bench_report *r, const struct bench_options *o, const 
         CHECK(r->runs < 400);
         run.seconds = 1;
         run.throughput = speed(w, run.size);
+        run.begin_s = (double)r->runs;
         r->verdict.scatters = r->runs + 1 < w->scatters;
         r->verdict.answer = r->verdict.scatters ? BENCH_CANNOT_TELL : BENCH_SIZE;
         r->verdict.size = 7;
         keep(r, &run);
+        points(r);
     }
     bench_plan_free(p);
 }
@@ -95,6 +106,32 @@ static void test_knee(unsigned workers, double contention)
         CHECK_EQ(times(&r, BENCH_LEVEL, 7), 4);
         forget(&r);
     }
+}
+
+/* What time did to the sizes is none of theirs: the points, without it, say where to look closer. */
+static void test_points(void)
+{
+    struct world ran = {.workers = 8}, told = {.workers = 24};
+    struct bench_report r = {0};
+    struct bench_options o = options(1);
+    o.largest = 32;
+    struct bench_plan *p = bench_plan_new(&o);
+    unsigned between = 0;
+    r.options = &o;
+    for (size_t i = 0; i < 8; i++) { /* 1 to 32, a repeat, and a size that is no power of two */
+        struct bench_run run = {.seconds = 1, .begin_s = (double)i};
+        CHECK(bench_plan_next(p, &r, &run));
+        if (run.size & (run.size - 1))
+            between = run.size;
+        run.throughput = speed(&ran, run.size);
+        keep(&r, &run);
+        points(&r);
+        for (size_t k = 0; k < r.points; k++)
+            r.point[k].throughput = speed(&told, r.point[k].size);
+    }
+    CHECK_EQ(between, 24);
+    bench_plan_free(p);
+    forget(&r);
 }
 
 static struct bench_options two_sizes(unsigned repeats)
@@ -186,6 +223,7 @@ int main(void)
     test_knee(100, 0);
     test_knee(0, 0.01);
     test_knee(32, 0.003);
+    test_points();
     test_scatter();
     test_given_sizes();
     test_order();

@@ -74,6 +74,8 @@ static void every_run(value root)
         same(get(v, "throughput", NULL), run->throughput);
         same(get(v, "rate", NULL), run->rate > 0 ? run->rate : -1);
         same(get(v, "failed", NULL), (double)run->failed);
+        same(get(v, "hits", NULL), run->misses ? (double)run->hits : -1); /* none were asked for: unknown */
+        same(get(v, "misses", NULL), run->misses ? (double)run->misses : -1);
         quantiles(get(v, "latency_us", NULL), run->latency_us);
         quantiles(get(v, "late_us", NULL), run->late_us);
         same(get(get(v, "split", "queue"), "mean_us", NULL), run->part_mean_us[BENCH_QUEUE]);
@@ -228,6 +230,10 @@ static void other_path(void) { w.o.path = "/other"; }
 static void other_upstream(void) { w.o.upstream = "127.0.0.1:9001"; }
 static void other_protocol(void) { w.o.protocol = BENCH_FASTCGI; }
 static void other_seconds(void) { w.o.seconds = 4; }
+static void other_warmup(void) { w.o.warmup = 0; }
+static void other_workers(void) { w.o.workers = 4; }
+static void other_threads(void) { w.o.threads = 3; }
+static void other_source(void) { w.o.source = "10.0.0.1,10.0.0.2"; }
 static void no_sizes(void)
 {
     w.r.points = 0;
@@ -265,7 +271,9 @@ static void comparisons(void)
         {NULL, 1, 0, "not worse: 0 of 20"}, {NULL, 1.2, 1, "worse: "}, {NULL, 0.8, 0, "not worse: "},
         {slower_tail, 1, 1, "worse: 1 of 20"}, {other_path, 1, 2, "the load's path was /index?a=<b>&c, is /other"},
         {other_upstream, 1, 2, "the upstream was "}, {other_protocol, 1, 2, "the protocol was http, is fastcgi"},
-        {other_seconds, 1, 2, "seconds a run was 3, is 4"}, {other_cpu, 1, 2, "the CPU's count was "},
+        {other_seconds, 1, 2, "seconds a run was 3, is 4"}, {other_warmup, 1, 2, "the warm-up was 1, is 0"},
+        {other_workers, 1, 2, "the number of workers was 2, is 4"}, {other_threads, 1, 2, "the number of threads was 1, is 3"},
+        {other_source, 1, 2, "the source was nothing, is 10.0.0.1,10.0.0.2"}, {other_cpu, 1, 2, "the CPU's count was "},
         {no_sizes, 1, 2, "the new report has measured no size: nobody answers"}, {one_repeat, 1, 2, "twice or more"},
     };
     char *old = version_of(NULL, 1);
@@ -277,6 +285,67 @@ static void comparisons(void)
     CHECK_EQ(compare(old, "{}", "the new text is not a report"), 2);
     CHECK_EQ(compare("[1,", old, "the old report is not JSON at byte 3"), 2);
     free(old);
+}
+
+/* Before anything is measured: the load is known, sizes are not. Each difference is said before those that came earlier. */
+static void comparable_beforehand(void)
+{
+    static const struct {
+        void (*change)(void);
+        const char *old, *says; /* old: NULL: the report of before */
+    } c[] = {{NULL, NULL, ""}, {other_cpu, NULL, "the CPU's count was"}, {other_path, NULL, "the load's path was"},
+             {other_upstream, NULL, "the upstream was"}, {NULL, "", "the old report is not JSON"}, {NULL, "{}", "the old text is not a report"},
+             {NULL, "{\"version\":1,\"points\":[]}", "the old report has measured no size"}};
+    struct la_json_value *root;
+    char *old = written(&root);
+    size_t runs = w.r.runs;
+    w.r.points = w.r.runs = 0;
+    for (size_t i = 0; i < la_count(c); i++) {
+        struct la_text now = {0};
+        char *said = NULL;
+        size_t n = 0;
+        FILE *f = open_memstream(&said, &n);
+        if (c[i].change)
+            c[i].change();
+        bench_json(&w.r, &now);
+        CHECK_EQ(bench_comparable(c[i].old ? c[i].old : old, now.p, f), i == 0);
+        fclose(f);
+        CHECK(strstr(said, c[i].says) != NULL && (i == 0) == (n == 0));
+        free(said);
+        la_text_fini(&now);
+    }
+    w.r.runs = runs;
+    la_json_free(root);
+    free(old);
+}
+
+/* What a run does not know takes no part in the mean of its size; what no run knows is a dash. */
+static void view(void)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *terminal = stdout;
+    for (size_t i = 0; i < w.r.runs; i++) {
+        struct bench_run *run = w.run[i];
+        if (run->size == 2 || (run->size == 4 && run->repeat == 0))
+            run->busy = run->proxy_cpu_s = run->backend_cpu_s = -1;
+    }
+    stdout = open_memstream(&text, &n);
+    bench_view_table(&w.r);
+    fclose(stdout);
+    stdout = terminal;
+    struct {
+        unsigned size;
+        const char *busy, *proxy, *backend;
+    } row[] = {{1, "0.8", "37%", "-"}, {2, "-", "-", "-"}, {4, "3.3", "37%", "80%"}, {8, "6.6", "37%", "80%"}};
+    for (size_t i = 0; i < la_count(row); i++) {
+        char label[16], busy[16], proxy[16], backend[16];
+        snprintf(label, sizeof label, "\n  %8u ", row[i].size);
+        const char *at = strstr(text, label);
+        CHECK(at && sscanf(at, "%*s %*s %*s %*s %*s %*s %*s %*s %*s %15s %15s %15s", busy, proxy, backend) == 3);
+        CHECK(strcmp(busy, row[i].busy) == 0 && strcmp(proxy, row[i].proxy) == 0 && strcmp(backend, row[i].backend) == 0);
+    }
+    free(text);
 }
 
 static void levels(void)
@@ -296,6 +365,8 @@ int main(void)
     json();
     html();
     hdr();
+    view();
+    comparable_beforehand();
     comparisons();
     world_fini(&w);
     return TEST_DONE();

@@ -597,6 +597,33 @@ static void test_notes(void)
     bench_free(b);
 }
 
+/* A server that holds less than it is asked for answers with misses, which cost it less: that is said. */
+static void test_misses(void)
+{
+    struct world w = quiet();
+    struct bench *b = bench_new();
+    b->options.protocol = BENCH_MEMCACHED;
+    b->options.keys = b->report.stored = 1000;
+    sweep(b, &w, 64);
+    for (size_t i = 0; i < b->report.runs; i++) {
+        b->report.run[i]->hits = 95;
+        b->report.run[i]->misses = 5;
+    }
+    bench_judge(&b->report);
+    CHECK(!noted(b, "missed") && !noted(b, "stored"));
+    b->report.run[0]->misses = b->report.run[0]->hits = 5000;
+    b->report.stored = 999;
+    bench_judge(&b->report);
+    CHECK(noted(b, "% of the gets missed") && noted(b, "999 of 1000 keys"));
+    b->report.run[0]->cut = true;
+    b->report.stored = 1000;
+    bench_judge(&b->report);
+    CHECK(!noted(b, "missed") && !noted(b, "stored"));
+    for (size_t i = 0; i < b->report.runs; i++)
+        b->report.run[i]->hits = b->report.run[i]->misses = 0; /* runs are used again */
+    bench_free(b);
+}
+
 /* ---- the statistics alone ---- */
 
 static void test_student(void)
@@ -666,6 +693,7 @@ int main(void)
     test_off_the_curve();
     test_no_repeats();
     test_notes();
+    test_misses();
     test_noisy();
     trials("workers", make_workers, BENCH_SIZE);
     trials("contended", make_contended, BENCH_SIZE);

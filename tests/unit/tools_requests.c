@@ -213,8 +213,69 @@ static void replays_json(void)
     is(&r.ask[2], "GET", "/zone", NULL, NULL, NULL);
     CHECK(r.ask[0].at_us == 0 && r.ask[1].at_us == 99500 && r.ask[2].at_us == 400000);
     bench_requests_fini(&r);
-    CHECK(replay_text(&r, "{\"method\":\"GET\",\"path\":\"/\"}\n", false, &why) && r.asks == 1 && !r.timed);
+    CHECK(replay_text(&r, "{\"method\":\"GET\",\"path\":\"/\"}\n", false, &why) && r.asks == 1 && !r.timed && r.untimed == 0);
     bench_requests_fini(&r);
+}
+
+static void at_times(const struct bench_requests *r, const uint64_t *us, size_t n)
+{
+    CHECK_EQ(r->asks, n);
+    for (size_t i = 0; i < n; i++)
+        CHECK_EQ(r->ask[i].at_us, us[i]);
+}
+
+/* The same time, as others write it; what is no time is left out and counted, where others have one. */
+static void reads_times(void)
+{
+    static const char *const time[] = {
+        "\"time\":\"2026-01-02T03:04:05.250Z\"", "\"@timestamp\":\"2026-01-02T04:04:05.250+01:00\"",
+        "\"time\":1767323045.25", "\"ts\":1767323045250", "\"msec\":\"1767323045.250\"", "\"time\":0.2,\"timestamp\":1767323045250000",
+        "\"time\":\"-\",\"time_iso8601\":\"2026-01-02T03:04:05.25Z\"", "\"time_local\":\"02/Jan/2026:03:04:05 +0000\"",
+    };
+    for (size_t i = 0; i < la_count(time); i++) {
+        struct bench_requests r;
+        struct la_text why = {0};
+        char log[512];
+        snprintf(log, sizeof(log), "{\"method\":\"GET\",\"path\":\"/b\",%s}\n{\"method\":\"GET\",\"path\":\"/none\"}\n"
+                 "{\"method\":\"GET\",\"path\":\"/none\",\"time\":true,\"ts\":\"yesterday\"}\n"
+                 "{\"method\":\"GET\",\"path\":\"/a\",\"time\":\"2026-01-02T03:04:04.000Z\"}\n", time[i]);
+        CHECK(replay_text(&r, log, false, &why) && r.timed && r.asks == 2 && r.untimed == 2 && r.left_out == 0);
+        same(r.ask[1].target, "/b");
+        CHECK_EQ(r.ask[1].at_us, strstr(time[i], "time_local") ? 1000000 : 1250000);
+        bench_requests_fini(&r);
+    }
+}
+
+/* Only who knows whole seconds alone is spread over them; what comes out is sorted, whoever wrote the lines. */
+static void spreads_whole_seconds(void)
+{
+#define CLF(second)     "::1 - - [10/Oct/2026:13:55:" second " +0000] \"GET /c HTTP/1.1\" 200 1\n"
+#define EPOCH(time)     "{\"msec\":17673230" time ",\"method\":\"GET\",\"target\":\"/j\"}\n"
+#define JSON(time, took) "{\"time\":\"2026-10-10T13:55:" time "Z\",\"method\":\"GET\",\"target\":\"/j\"" took "}\n"
+    static const struct {
+        const char *log;
+        uint64_t us[6];
+        size_t n;
+    } c[] = {
+        {JSON("01.000", "") JSON("01.000", "") JSON("01.400", ""), {0, 0, 400000}, 3},
+        {JSON("01.500", ",\"total_ms\":500") JSON("01.200", ",\"total_ms\":200") JSON("01.400", ""), {0, 0, 400000}, 3},
+        {JSON("01.000", "") JSON("01.000", "") JSON("02.000", ""), {0, 0, 1000000}, 3},
+        {JSON("01", "") JSON("01", "") JSON("02", ""), {0, 500000, 1000000}, 3},
+        {EPOCH("10") EPOCH("10") EPOCH("11"), {0, 500000, 1000000}, 3},
+        {CLF("01") CLF("01") CLF("01") CLF("01") CLF("02"), {0, 250000, 500000, 750000, 1000000}, 5},
+        {CLF("01") JSON("01.000", "") JSON("01.100", "") CLF("01") JSON("01.000", "") JSON("01.600", ""),
+         {0, 0, 0, 100000, 500000, 600000}, 6},
+    };
+    for (size_t i = 0; i < la_count(c); i++) {
+        struct bench_requests r;
+        struct la_text why = {0};
+        CHECK(replay_text(&r, c[i].log, false, &why) && r.timed);
+        at_times(&r, c[i].us, c[i].n);
+        bench_requests_fini(&r);
+    }
+#undef CLF
+#undef EPOCH
+#undef JSON
 }
 
 static void says_where_a_log_is_wrong(void)
@@ -266,6 +327,12 @@ static void is_bounded(void)
     char last[24];
     snprintf(last, sizeof(last), "/%u", BENCH_REQUESTS_MOST - 1);
     is(&r.ask[BENCH_REQUESTS_MOST - 1], "GET", last, NULL, NULL, NULL);
+    for (size_t i = 0; i < r.asks; i++)
+        r.ask[i].at_us = UINT64_MAX; /* as those of a log without times */
+    static const char log[] = "{\"method\":\"GET\",\"path\":\"/\"}\n{\"method\":\"GET\",\"path\":\"/\"}\n";
+    r.cut = false;
+    write_file(file, log, strlen(log));
+    CHECK(bench_requests_replay(&r, file, false, &why) && r.asks == BENCH_REQUESTS_MOST && r.cut && r.left_out == 0);
     bench_requests_fini(&r);
 }
 
@@ -279,6 +346,8 @@ int main(void)
     says_what_is_missing();
     replays_combined();
     replays_json();
+    reads_times();
+    spreads_whole_seconds();
     says_where_a_log_is_wrong();
     is_bounded();
     unlink(file);

@@ -91,6 +91,7 @@ static void timed(void)
     load_schedule_init(&s, &c, 1, 0, FROM, 1);
     load_schedule_take(&s);
     CHECK_EQ(load_schedule_next(&s).at_ns, FROM + 50000);
+    CHECK_EQ(la_load_lap_us(ask, 3), 600);
     c.asks = 1; /* a list of one: once a second */
     c.speed = 1;
     CHECK_EQ(load_schedule_next(&s).at_ns, FROM + 1000000000);

@@ -148,7 +148,7 @@ static void full(void)
         count[choose(&b)]++;
     CHECK(count[0] == 5 && count[1] == 5);
     for (unsigned i = 0; i < 2; i++)
-        while (atomic_load(&server(&b, i)->used))
+        while (atomic_load(&server(&b, i)->budget->used))
             la_place_put(server(&b, i));
     bench_fini(&b);
 }
@@ -204,7 +204,7 @@ static void backups(void)
         take_down(&b, 2);
         CHECK_EQ(choose(&b), -1);
         for (unsigned i = 0; i < 3; i++)
-            while (atomic_load(&server(&b, i)->used))
+            while (atomic_load(&server(&b, i)->budget->used))
                 la_place_put(server(&b, i));
         bench_fini(&b);
     }
@@ -241,7 +241,7 @@ static void hash(void)
         ;
     map_all(&b, after);
     CHECK(memcmp(before, after, sizeof before) == 0);
-    while (atomic_load(&server(&b, 1)->used))
+    while (atomic_load(&server(&b, 1)->budget->used))
         la_place_put(server(&b, 1));
     take_down(&b, 2);
     map_all(&b, after);

@@ -4,7 +4,7 @@
 #include "test.h"
 
 #define MS 1000000ull
-#define S (1000 * MS)
+#define S  (1000 * MS)
 
 static uint64_t at; /* the time of the next FIN */
 
@@ -158,6 +158,15 @@ static void restart(void)
     for (unsigned i = 0; i < 50; i++)
         la_clock_fin(&c, 100 + i % 3, at);
     CHECK_EQ(known(&c), 5000);
+    c = fresh(); /* seen by two workers whose loops woke at different times */
+    for (unsigned i = 0; i < 100; i++)
+        la_clock_fin(&c, 700, at + i % 2 * MS);
+    CHECK_EQ(c.samples, 1);
+    la_clock_announced(&c, 900);
+    for (unsigned i = 0; i < 3; i++)
+        fin(&c, 700);
+    CHECK_EQ(la_clock_known_ms(&c, at - MS), 700); /* confirmed after this worker's now */
+
     c = fresh(); /* 20 ms apart is apart */
     for (unsigned i = 0; i < 3; i++) {
         at += 20 * MS;
@@ -236,9 +245,7 @@ static void random_fins(void)
         case 0: la_clock_alive(&c, x / 8 % 4000); break;
         case 1: la_clock_announced(&c, x / 8 % 3 ? 0 : (uint32_t)(x / 32 % 10000)); break;
         case 2: la_clock_first_byte(&c, x / 8 % 5000000); break;
-        default:
-            at += x / 8 % 50 * MS;
-            la_clock_fin(&c, (x / 1024 % 4 + 1) * 500 + x / 4096 % 50, at);
+        default: at += x / 8 % 50 * MS; la_clock_fin(&c, (x / 1024 % 4 + 1) * 500 + x / 4096 % 50, at);
         }
         uint64_t k = known(&c), reuse = la_clock_reuse_ms(&c, at);
         uint64_t learned = atomic_load(&c.learned_ms);

@@ -17,6 +17,9 @@ static struct la_timer *timer;
 static char to_server[1 << 20], to_proxy[1 << 20];
 static size_t to_server_n, to_proxy_n, to_proxy_at;
 static bool hung_up;
+static bool wide; /* the socket takes all there is, and counts it only */
+static size_t taken;
+static int wanted;
 static uint64_t seed, random_state;
 
 static unsigned dice(unsigned n)
@@ -57,6 +60,12 @@ static ssize_t fake_send(struct la_stream *s, const struct iovec *v, int n, bool
     size_t room = dice(4) == 0 ? 0 : 1 + dice(200), sent = 0;
     (void)s;
     (void)more;
+    if (wide) {
+        for (int i = 0; i < n; i++)
+            sent += v[i].iov_len;
+        taken += sent;
+        return (ssize_t)sent;
+    }
     for (int i = 0; i < n && room; i++) {
         size_t k = v[i].iov_len < room ? v[i].iov_len : room;
         CHECK(to_server_n + k <= sizeof to_server);
@@ -115,7 +124,7 @@ static void fake_timer_stop(struct la_timer *t)
 #define la_timer_set            fake_timer_set
 #define la_timer_stop           fake_timer_stop
 #define la_timer_is_set(t)      (timer_due != 0)
-#define la_io_want(io, what)    ((void)(io), (void)(what))
+#define la_io_want(io, what)    ((void)(io), wanted = (what))
 #define la_pool_total(p)        (up || dial_cb ? 1 : 0)
 #include "upstream/lane.c"
 #undef LOOK_NS
@@ -279,39 +288,39 @@ static void step(struct la_outlet *o, bool faults)
         to_proxy_at = to_proxy_n = 0;
 }
 
-static unsigned model(void)
+/* One server with one line. */
+static struct la_upstreams worker;
+static struct la_branch branch;
+static struct la_outlet outlet;
+
+static void begin(void)
 {
-    static struct la_conf_upstream conf;
+    static struct la_conf_upstream conf = {.timeouts.response_ms = 1000};
     static struct la_upstream_stats stats;
+    static struct la_budget budget;
     static struct la_upstream shared = {.name = (char *)(uintptr_t)"test"};
-    struct la_upstreams home = {0};
-    la_lanes_init(&home.lanes);
-    struct la_branch branch = {.home = &home, .shared = &shared, .stats = &stats, .conf = &conf};
-    struct la_outlet outlet = {.branch = &branch};
     struct la_server *server = la_xcalloc(1, sizeof *server + sizeof(struct la_cell));
-    unsigned answered = 0;
     memset(one, 0, sizeof one);
     memset(last_seen, 0, sizeof last_seen);
     asked = over = 0;
-    conf.passive.failures = 0;
+    worker = (struct la_upstreams){0};
+    la_lanes_init(&worker.lanes);
+    branch = (struct la_branch){.home = &worker, .shared = &shared, .stats = &stats, .conf = &conf};
     server->workers = 1;
+    server->budget = &budget;
     atomic_store(&server->max, 1);
-    outlet.pool.server = server;
-    outlet.pool.conf = &conf;
+    outlet = (struct la_outlet){.branch = &branch, .pool = {.server = server, .conf = &conf}};
     persons = CLIENTS;
     for (unsigned i = 0; i < CLIENTS; i++) {
         la_list_init(&lanes[i]);
         who[i] = i;
     }
-    for (unsigned i = 0; i < 20000; i++)
-        step(&outlet, true);
-    for (unsigned i = 0; i < 200000 && over < asked; i++)
-        step(&outlet, false);
+}
+
+/* Nothing is left. */
+static void end(void)
+{
     CHECK_EQ(over, asked);
-    for (unsigned i = 0; i < asked; i++) {
-        CHECK_EQ(one[i].overs, 1);
-        answered += one[i].err == LA_OK;
-    }
     CHECK_EQ(outlet.lines.asks, 0);
     struct la_line *l = outlet.lines.line[0];
     CHECK(l->waiting == 0 && l->inflight == 0 && l->ahead == 0 && l->queued == 0 && !l->bulk_out);
@@ -319,14 +328,94 @@ static unsigned model(void)
     for (unsigned i = 0; i < CLIENTS; i++)
         CHECK(la_list_empty(&lanes[i]));
     la_lines_close(&outlet);
-    la_slab_fini(&home.lanes);
+    la_slab_fini(&worker.lanes);
+    free(outlet.pool.server);
     free(up);
     up = NULL;
     dial_cb = NULL;
     deferred = NULL;
     timer_due = 0;
-    free(server);
+    to_server_n = to_proxy_n = to_proxy_at = 0;
+    hung_up = false;
+}
+
+static unsigned model(void)
+{
+    unsigned answered = 0;
+    begin();
+    for (unsigned i = 0; i < 20000; i++)
+        step(&outlet, true);
+    for (unsigned i = 0; i < 200000 && over < asked; i++)
+        step(&outlet, false);
+    for (unsigned i = 0; i < asked; i++) {
+        CHECK_EQ(one[i].overs, 1);
+        answered += one[i].err == LA_OK;
+    }
+    end();
     return answered;
+}
+
+/* ---- a socket that takes everything ---- */
+
+#define LARGE 1000000u
+
+static char large[LARGE];
+static size_t pulled_n;
+
+static struct la_slice on_pull(struct la_ask *a)
+{
+    (void)a;
+    return la_slice(large + pulled_n, LARGE - pulled_n);
+}
+
+static void on_pulled(struct la_ask *a, size_t n)
+{
+    (void)a;
+    pulled_n += n;
+}
+
+/* Of a large value, or of thousands of asks, so much goes in a turn of the loop; the next turn goes on by itself. */
+static void turns(bool body)
+{
+    static const struct la_ask_events with_body = {.goodbye = "quit\n",
+                                                   .reply = on_reply,
+                                                   .restart = on_restart,
+                                                   .over = on_over,
+                                                   .pull = on_pull,
+                                                   .pulled = on_pulled};
+    unsigned n = 0;
+    size_t all = 0;
+    begin();
+    wide = true;
+    taken = pulled_n = 0;
+    for (unsigned i = 0; i < (body ? 1 : ASKS); i++) {
+        one[i].number = asked++;
+        snprintf(one[i].head, sizeof one[i].head, "%06u\n", i % 1000000);
+        one[i].ask = (struct la_ask){.on = &with_body,
+                                     .head = la_slice(body ? one[i].head : large, body ? 7 : 2000),
+                                     .due_ns = now_ns + 300000000u,
+                                     .body_n = body ? LARGE : 0,
+                                     .bulk = body};
+        all += la_ask_size(&one[i].ask);
+        la_lines_ask(&outlet, &lanes[0], &one[i].ask);
+    }
+    while (dial_cb == NULL)
+        later(RETRY_MS);
+    dialed(true);
+    flush_now();
+    for (size_t before = 0; taken < all; before = taken, n++) {
+        CHECK(taken - before < 2 * LA_TURN_BYTES);
+        CHECK(wanted & LA_WRITE);
+        up->on_event(up, LA_WRITE);
+        CHECK(taken > before);
+    }
+    CHECK(n >= all / (2 * LA_TURN_BYTES));
+    CHECK(!(wanted & LA_WRITE));
+    wide = false;
+    hung_up = true;
+    for (unsigned i = 0; i < 10 && over < asked; i++)
+        readable();
+    end();
 }
 
 int main(int argc, char **argv)
@@ -339,5 +428,7 @@ int main(int argc, char **argv)
         answered += model();
     CHECK(answered > 10000); /* most are */
     CHECK(restarted > 0);
+    turns(true);
+    turns(false);
     return TEST_DONE();
 }

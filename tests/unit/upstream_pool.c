@@ -4,7 +4,7 @@
 #include "test.h"
 
 #define MS 1000000ull
-#define S (1000 * MS)
+#define S  (1000 * MS)
 
 static struct la_conf_upstream conf;
 static struct la_pool pool;
@@ -31,7 +31,7 @@ static void end(void)
     for (int s = 0; s < LA_CONN_STATE_COUNT; s++)
         while (!la_list_empty(&pool.list[s]))
             la_pool_remove(&pool, la_list_first(&pool.list[s], struct la_pool_item, node));
-    CHECK_EQ(atomic_load(&pool.server->marked), 0);
+    CHECK_EQ(atomic_load(&pool.server->budget->marked), 0);
     CHECK_EQ(atomic_load(&pool.cell->idle), 0);
     CHECK_EQ(atomic_load(&pool.cell->parked), 0);
     la_pool_fini(&pool);
@@ -186,7 +186,7 @@ static void near_its_end(void)
     CHECK(pick(false, false).item == &item[0]);
     end();
 
-    begin(); /* a parked one too, but not for what cannot be sent again */
+    begin();                                       /* a parked one too, but not for what cannot be sent again */
     la_clock_announced(&pool.server->clock, 1000); /* reuse 750, close 3000 */
     idle(2);
     now = item[0].idle_ns + 2400 * MS;
@@ -243,18 +243,18 @@ static void goodbyes(void)
     CHECK(la_pool_says_goodbye(&pool, &item[0], now + 1));
     item[0].last_by_ns = 0;
     atomic_store(&s->max, 5); /* shrunk: as many as are over it, not all */
-    atomic_store(&s->used, 7);
+    atomic_store(&s->budget->used, 7);
     CHECK(la_pool_says_goodbye(&pool, &item[0], now));
     la_pool_mark(&pool, &item[0]);
     la_pool_mark(&pool, &item[0]);
-    CHECK_EQ(atomic_load(&s->marked), 1);
+    CHECK_EQ(atomic_load(&s->budget->marked), 1);
     CHECK(la_pool_says_goodbye(&pool, &item[1], now));
     la_pool_add(&pool, &item[1], LA_CONN_BUSY, now);
     la_pool_mark(&pool, &item[1]);
     CHECK(!la_pool_says_goodbye(&pool, &item[2], now));
     la_pool_remove(&pool, &item[1]);
-    CHECK_EQ(atomic_load(&s->marked), 1);
-    atomic_store(&s->used, 0);
+    CHECK_EQ(atomic_load(&s->budget->marked), 1);
+    atomic_store(&s->budget->used, 0);
     pool.draining = true;
     CHECK(la_pool_says_goodbye(&pool, &item[2], now));
     end();
@@ -295,6 +295,8 @@ static void clocks(void)
     now = next;
     CHECK(la_pool_clock(&pool, now, &next) == &item[0]);
     la_pool_move(&pool, &item[0], LA_CONN_LEAVING, now);
+    CHECK(la_pool_clock(&pool, now, &next) == NULL && next == item[1].idle_ns + 300 * S); /* 5 s are not true any more */
+    la_clock_announced(&pool.server->clock, 5000);
     CHECK(la_pool_clock(&pool, now, &next) == NULL && next == item[1].idle_ns + 11 * S);
     end();
 
@@ -361,12 +363,20 @@ static void twin_park(void)
             twin[i].state = LA_CONN_PARKED;
 }
 
+/* The oldest that is open proves what younger ones may be trusted with. */
+static void proves(int i)
+{
+    if (i >= 0)
+        la_clock_alive(&pool.server->clock, age(i) / MS);
+}
+
 static int twin_pick(bool replayable, bool last_resort, bool *goodbye)
 {
     twin_park();
-    uint64_t near = la_pool_close_ms(&pool, now) * MS / 10 * 8, reuse = la_pool_reuse_ms(&pool, now, replayable) * MS;
     int idle_old = extreme(LA_CONN_IDLE, true), idle_young = extreme(LA_CONN_IDLE, false);
     int parked_old = extreme(LA_CONN_PARKED, true), parked_young = extreme(LA_CONN_PARKED, false);
+    proves(parked_old >= 0 ? parked_old : idle_old);
+    uint64_t near = la_pool_close_ms(&pool, now) * MS / 10 * 8, reuse = la_pool_reuse_ms(&pool, now, replayable) * MS;
     *goodbye = true;
     if (idle_old >= 0 && age(idle_old) >= near && (replayable || last_resort || age(idle_old) < reuse))
         return idle_old;
@@ -382,10 +392,12 @@ static int twin_give_up(void)
 {
     int i = extreme(LA_CONN_PARKED, true);
     for (int k = 0; i < 0 && k < MOST; k++)
-        if (twin[k].in && twin[k].state == LA_CONN_LEAVING && !twin[k].shut && age(k) >= conf.pool.goodbye_ms * MS / 2) {
+        if (twin[k].in && twin[k].state == LA_CONN_LEAVING && !twin[k].shut &&
+            age(k) >= conf.pool.goodbye_ms * MS / 2) {
             i = k;
             for (int m = 0; m < MOST; m++)
-                if (twin[m].in && twin[m].state == LA_CONN_LEAVING && !twin[m].shut && twin[m].idle_ns < twin[i].idle_ns)
+                if (twin[m].in && twin[m].state == LA_CONN_LEAVING && !twin[m].shut &&
+                    twin[m].idle_ns < twin[i].idle_ns)
                     i = m;
         }
     return i;
@@ -422,7 +434,8 @@ static bool same(void)
     for (int s = 0; s < LA_CONN_STATE_COUNT; s++)
         if (pool.count[s] != count[s] || atomic_load(&pool.stats->state[0][s]) != count[s])
             return false;
-    return atomic_load(&pool.server->marked) == marked && atomic_load(&pool.cell->idle) == count[LA_CONN_IDLE] &&
+    return atomic_load(&pool.server->budget->marked) == marked &&
+           atomic_load(&pool.cell->idle) == count[LA_CONN_IDLE] &&
            atomic_load(&pool.cell->parked) == count[LA_CONN_PARKED] + count[LA_CONN_LEAVING];
 }
 
@@ -477,9 +490,13 @@ static bool clocks_agree(void)
     uint64_t next;
     struct la_pool_item *i;
     twin_park();
-    while ((i = la_pool_clock(&pool, now, &next)) != NULL) {
-        int k = index_of(i), old = extreme(LA_CONN_PARKED, true);
-        uint64_t close = la_pool_close_ms(&pool, now) * MS;
+    for (;;) {
+        int old = extreme(LA_CONN_PARKED, true);
+        proves(old);
+        uint64_t close = la_pool_close_ms(&pool, now) * MS; /* afterwards less may be known */
+        if ((i = la_pool_clock(&pool, now, &next)) == NULL)
+            break;
+        int k = index_of(i);
         if (old < 0 || age(old) < close)
             old = extreme(LA_CONN_IDLE, true);
         if (old < 0 || twin[k].idle_ns != twin[old].idle_ns || age(k) < close)
@@ -511,11 +528,17 @@ static bool step(uint64_t x)
     int i = (int)(x / 64 % MOST);
     uint64_t y = x / 4096;
     switch (x % 16) {
-    case 0: case 1: case 2:
+    case 0:
+    case 1:
+    case 2:
         if (!twin[i].in)
             add(i, y);
         return true;
-    case 3: case 4: case 5: case 6: case 7:
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+    case 7:
         if (twin[i].in)
             progress(i, y);
         return true;

@@ -40,12 +40,13 @@ def test_port_in_use(tmp_path):
         assert code == 1 and f"cannot listen on {address}" in out and "in use" in out, out
         assert f"{path}:" in out and "listen[0].address" in out
         code, out = lastack("run", written(tmp_path, site(admin={"address": address})))
-        assert code == 1 and "admin.address" in out and "in use" in out, out
+        assert code == 1 and re.search(r"site.yaml:\d+:\d+: admin.address: cannot listen on .* in use; another process uses it", out), out
 
 
 BAD = [
     ("unknown user", site(user="nobody-of-this-name"), "user: there is no user"),
     ("source not local", site({"source": ["192.0.2.7"]}), "upstreams.app.source[0]: 192.0.2.7 is not an address of this host"),
+    ("no source local", site({"source": ["192.0.2.7", "192.0.2.8"]}), "upstreams.app.source[1]: 192.0.2.8 is not an address of this host"),
     ("listener not local", config(app(), "192.0.2.7:8080"), "listen[0].address: 192.0.2.7 is not an address of this host"),
     ("families", site({"source": ["::1"]}), "upstreams.app.servers[0]: server 127.0.0.1:8081 is IPv4, but source ::1 is IPv6"),
     ("no such folder", site({"buffer": {"dir": "/nowhere/at/all"}}), "upstreams.app.buffer.dir: /nowhere/at/all"),
@@ -96,10 +97,26 @@ def test_file_without_permission(tmp_path):
 @pytest.mark.parametrize("words", [[], ["no-such-command"], ["run"], ["check"], ["run", "--listen", ":8080"], ["run", "--no-such-option"],
                                    ["run", "a.yaml", "b.yaml"], ["run", "a.yaml", "--pool", "3"], ["check", "a", "b"],
                                    ["schema", "x"], ["ports", "--no-such-option"], ["doctor", "--no-such-option"],
-                                   ["demo", "--seconds", "x"]], ids=lambda w: "_".join(w) or "nothing")
+                                   ["demo", "--seconds", "x"], ["bench", "-u", "foo"]], ids=lambda w: "_".join(w) or "nothing")
 def test_wrong_usage(words):
     code, out = lastack(*words)
     assert code == 2 and re.search("usage:|--help", out), out
+    if words and words[0] in ("run", "check", "schema"):
+        assert re.match(r"(lastack )?\w+: .+\nTry 'lastack \w+ --help'.\n$", out), "one line says what is wrong"
+
+
+def test_usage_says_which_option():
+    assert "--seconds 1: must be from 8 to 600" in lastack("demo", "--seconds", "1")[1]
+    for upstream, bare in ("foo", "foo"), ("127.0.0.1:80,[::1]", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("a:80,foo:", "foo:"):
+        code, out = lastack("bench", "-u", upstream)
+        assert code == 2 and f"--upstream {bare}: the port is missing" in out, out
+
+
+def test_version_and_help_by_every_name():
+    for words in ("--version", "-v", "version"), ("--help", "-h", "help"):
+        said = {lastack(word) for word in words}
+        assert len(said) == 1 and {code for code, _ in said} == {0} and "lastack" in said.pop()[1]
+    assert "--version" in lastack("--help")[1] and "-c, --config" in lastack("check", "--help")[1]
 
 
 @pytest.mark.parametrize("command", ["", "run", "check", "schema", "demo", "ports", "doctor"])
@@ -117,7 +134,7 @@ def test_quick_mode_says_what_is_wrong():
 
 def test_a_bad_reload_changes_nothing(run):
     origin = run.origin()
-    lastack_, port = run.front([origin])
+    lastack_, port = run.front([origin], workers=1)  # a poke that is late would mean a dial
     with Client(port) as c:
         assert c.ask().status == 200
         for n, text in enumerate(["listen: [", "upstreams: {}\n",
@@ -262,3 +279,19 @@ def test_clients_of_one_address(run):
     until(lambda: lastack_.metrics().sum("lastack_client_connections") == 0, 5, "them to leave")
     assert get(port).status == 200
     assert lastack_.metrics().sum("lastack_clients_refused_total") == 1
+
+
+@pytest.mark.parametrize("few, many", [("", ""), (":20000-20099", ":20000-29999")], ids=["any_port", "own_range"])
+def test_a_source_that_is_not_there(run, few, many):
+    """Said at the start, and again when it is tried; all connections go over the other one."""
+    origin = run.origin(answer=lambda r: (200, b"x", "Connection: close\r\n"))
+    lastack, port = run.front([origin], source=["127.0.0.2" + few, "192.0.2.7" + many], workers=1)
+    with Client(port) as c:
+        assert [c.ask("/").status for _ in range(20)] == [200] * 20
+    assert len(origin.connections) == 20
+    m = lastack.metrics()
+    assert m.sum("lastack_connections_opened_total", source="127.0.0.2") == 20
+    assert m.sum("lastack_connections_opened_total", source="192.0.2.7") == 0
+    until(lambda: re.search(r"source 192\.0\.2\.7 is not an address of this host: connections to \S+ \(app\) go over the other", lastack.log()),
+          5, "a line in the log")
+    assert "upstreams.app.source[1]: 192.0.2.7 is not an address of this host: until it is" in lastack.log()

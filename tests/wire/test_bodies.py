@@ -1,6 +1,7 @@
 """Bodies of any size, byte for byte, in bounded memory; what buffer and stream mode mean for the server."""
 import hashlib
 import os
+import socket
 import time
 
 import pytest
@@ -117,6 +118,27 @@ def test_stream_mode_forwards_at_once(run):
     with Client(port) as c:
         c.send(raw.request("/", "POST", "Content-Length: 300000\r\n") + b"first")
         assert c.final().body == b"early"
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("half_close", ["abort", "serve"])
+@pytest.mark.parametrize("end", ["FIN", "RST"])
+def test_stream_mode_sees_a_client_leave_the_queue(run, half_close, end):
+    """More of its body has come than is read before there is a connection, and its end lies behind that."""
+    backend = run.backend()
+    proxy, port = run.front([backend], pool={"max": 1}, queue={"timeout": "60s"}, buffer={"request_mode": "stream"},
+                            listener={"client_half_close": half_close})
+    with Client(port, timeout=60) as first, Client(port) as c:
+        first.send(raw.request("/?delay_ms=60000"))
+        until(lambda: backend.stats()["busy"] == 1, 5, "the only connection to be taken")
+        c.send(raw.request("/", "POST", "Content-Length: 300000\r\n") + b"x" * 100000)
+        until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 5, "it to wait")
+        c.reset() if end == "RST" else c.sock.shutdown(socket.SHUT_WR)
+        if end == "FIN" and half_close == "serve":
+            holds(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 2, "its place in the queue")
+        else:
+            until(lambda: proxy.metrics().sum("lastack_queue_length") == 0, 10, "it to be out of the queue")
+        first.reset()
 
 
 def test_a_slow_client_does_not_hold_the_server(run):

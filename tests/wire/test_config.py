@@ -2,12 +2,13 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 import yaml
 
 from harness import netns
-from harness.proxy import BIN, KIND, ROOT, lastack
+from harness.proxy import BIN, KIND, ROOT, free_port, lastack
 
 GOOD = """\
 listen:
@@ -59,8 +60,8 @@ def test_six_mistakes_are_six_lines(tmp_path):
     for command in ("check", "run"):
         code, out = lastack(command, path)
         assert code == 1, out
-        lines = [x for x in out.splitlines() if not x.startswith("warning:")]
-        assert len(lines) == 6, out
+        *lines, last = [x for x in out.splitlines() if not x.startswith("warning:")]
+        assert len(lines) == 6 and last.startswith("note: this host's addresses, users and files"), out
         assert [re.match(r"(.*?):(\d+):(\d+): (\S+): \S", x).groups() for x in lines] == \
             [(path, str(line), str(column), key) for line, column, key in wanted]
 
@@ -81,6 +82,14 @@ def test_what_was_meant(tmp_path, text, said):
     assert said in out, out
 
 
+def test_a_name_of_the_longest_kind(tmp_path):
+    """What depends on whether a key was written does so under every name."""
+    name = "n" * 64
+    text = GOOD.replace("app", name) + "    balance: hash\n    hash_key: client\n    tls: { server_name: \"app:8443\" }\n"
+    code, out = check(tmp_path, text)
+    assert code == 1 and "hash needs" not in out and "server_name: must be a name or an address" in out, out
+
+
 def test_reference_and_examples_load(tmp_path):
     reference = os.path.join(ROOT, "conf/reference.yaml")
     code, out = lastack("check", reference)
@@ -95,6 +104,25 @@ def test_reference_and_examples_load(tmp_path):
         for line in out.splitlines() if code else []:
             assert re.search(r"warning: |no user|not an address of this host|no socket can be made|no file can be made|"
                              r"/etc/ssl/lastack/\S+: No such file", line), line
+
+
+def test_causes():
+    """Every name that metrics and logs have for an error or a close, with its meaning."""
+    with open(os.path.join(ROOT, "conf/causes.md")) as f:
+        text = f.read()
+    assert lastack("schema", "--causes") == (0, text), "conf/causes.md is not what the program prints"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "| `" in line]
+    assert all(cells[-1] for cells in rows) and len({(r[0], r[1]) for r in rows}) == len(rows)
+    assert sum(r[0] in ("backend", "proxy") for r in rows) >= 26 and sum(r[0].startswith("`") for r in rows) >= 60
+
+
+def test_nowhere_to_print(tmp_path):
+    """What was printed and could not be written has failed."""
+    good = written(tmp_path, GOOD)
+    for words in (("schema",), ("schema", "--reference"), ("check", good), ("--version",), ("bench", "--help")):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BIN, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+        assert (done.returncode, done.stderr) == (1, "lastack: standard output cannot be written\n"), words
 
 
 def keys(schema, root, prefix="", seen=()):
@@ -142,6 +170,33 @@ def test_schema(tmp_path):
         walk(yaml.safe_load(f), "")
 
 
+def test_reference_without_its_comment_signs(tmp_path):
+    """It has every key, and each commented line is right where it stands. What is for one protocol alone is the only error."""
+    with open(os.path.join(ROOT, "conf/reference.yaml")) as f:
+        head, body = f.read().split("\n\n", 1)
+    assert all(line.startswith("#") for line in head.splitlines())
+    text = re.sub(r"(?m)^( *)# ((?:- )?\w+:)", r"\1\2", body)
+    assert not re.search(r"(?m)^ *#", text)
+
+    def paths(value, path):
+        if isinstance(value, dict):
+            for k, v in value.items():
+                inner = f"{path}.{'*' if path == 'upstreams' else k}" if path else k
+                yield inner
+                yield from paths(v, inner)
+        elif isinstance(value, list):
+            for v in value:
+                yield from paths(v, path + "[]")
+    schema = json.loads(lastack("schema")[1])
+    assert keys(schema, schema) - set(paths(yaml.safe_load(text), "")) == {"upstreams.*.source[].address"}, "its short form is there"
+    code, out = check(tmp_path, text)
+    assert code == 1
+    assert re.findall(r"(?m)^[^\s:]+:\d+:\d+: (\S+): (.*)$", out) == [
+        ("listen[0].memcached", "is for `protocol: memcached`, this listener is http"),
+        ("upstreams.app.fastcgi", "is for `protocol: fastcgi`, this upstream is http"),
+        ("upstreams.app.memcached", "is for `protocol: memcached`, this upstream is http")], out
+
+
 @pytest.mark.skipif(KIND != "release", reason="sanitizers and strace both want ptrace")
 def test_check_touches_no_network(tmp_path):
     """Neither a connection nor a datagram, for addresses and names alike."""
@@ -154,3 +209,40 @@ def test_check_touches_no_network(tmp_path):
     for line in calls.splitlines():
         if re.search(r"\b(connect|sendto|sendmsg|sendmmsg|listen|accept4?)\(", line):
             assert "AF_UNIX" in line, line
+
+
+def test_doctor_looks_at_certificates(tmp_path):
+    """What `run` would refuse is nothing that "can be run"."""
+    text = GOOD.replace("    upstream: app\n", "    upstream: app\n    tls: { certificates: [/nowhere/site.pem] }\n")
+    for command in ("check", "doctor"):
+        code, out = lastack(command, written(tmp_path, text))
+        out = " ".join(out.split())
+        assert code == 1 and "/nowhere/site.pem: No such file" in out and "can be run" not in out, out
+
+
+def test_probe_looks_up_names(tmp_path):
+    code, out = lastack("check", "--probe", written(tmp_path, GOOD))
+    assert code == 0 and "nothing to ask" in out, out
+    port, dns = free_port(), free_port()
+    text = GOOD.replace("    servers: [127.0.0.1:8081]\n", f"    servers: [localhost:{port}]\n    protocol: fastcgi\n"
+                        "    fastcgi: { root: /srv, files: false, status_path: /status }\n")
+    code, out = lastack("check", "--probe", written(tmp_path, text))
+    assert code == 0 and f"upstreams.app: server localhost:{port}@127.0.0.1:{port}: Connection refused" in out, out
+    text = text.replace("localhost", "app.test") + f"resolver: {{ servers: [127.0.0.1:{dns}] }}\n"
+    code, out = lastack("check", "--probe", written(tmp_path, text))
+    assert code == 0 and re.search(rf"warning: .*: upstreams.app: server app.test:{port}: Could not contact DNS", out), out
+
+
+def test_schema_takes_what_the_loader_takes(tmp_path):
+    schema = json.loads(lastack("schema")[1])["properties"]
+    pool = schema["upstreams"]["additionalProperties"]["properties"]["pool"]
+    size, truth = schema["limits"]["properties"]["memory"], pool["properties"]["advise"]
+    size = next(x for x in size["anyOf"] if x["type"] == "string")
+    for key, pattern, words in (("limits: {{ memory: {} }}", size, ["64mib", "64 MiB", "64Mi", "9999999b", "1G", "64MB", "64x"]),
+                                ("    pool: {{ advise: {} }}", truth, ["yes", "No", "on", "OFF", "true", "maybe"])):
+        for word in words:
+            code, out = check(tmp_path, GOOD + key.format(word) + "\n")
+            assert (code == 0) == bool(re.search(pattern["pattern"], word)), (word, out)
+    assert truth["type"] == ["boolean", "string"]
+    for empty, at in (("admin:", schema["admin"]), ("    pool:", pool)):
+        assert check(tmp_path, GOOD + empty + "\n")[0] == 0 and at["type"] == ["object", "null"]

@@ -1,11 +1,13 @@
 """SIGTERM: what is under way is finished, then the process ends; a second one ends it at once."""
 import signal
+import socket
+import threading
 import time
 
 import pytest
 
 from harness.peers import FAILURES
-from harness.raw import Client, request
+from harness.raw import Client, get, request
 from harness.wait import until
 
 pytestmark = pytest.mark.sanitizer  # leaks show at the end: exit 0 is asked for everywhere
@@ -90,3 +92,44 @@ def test_second_signal_ends_at_once(run):
     assert time.monotonic() - start < 10, "long before drain_timeout"
     for c in clients:
         c.close()
+
+
+def test_another_process_takes_over(run):
+    """SIGUSR2 changes nothing and says how: beside this one, then this one drains."""
+    backend = run.backend()
+    first, port = run.front([backend])
+    first.process.signal(signal.SIGUSR2)
+    until(lambda: "SIGUSR2: a new binary cannot take over" in first.log(), 5, "the advice")
+    run.proxy({k: v for k, v in first.conf.items() if k != "admin"})
+    assert first.stop(timeout=10) == 0
+    assert get(port).status == 200
+
+
+def ask(path):
+    """How the answer of a Unix listener begins; None: nobody listens."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        try:
+            s.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        s.sendall(request("/", headers="Connection: close\r\n"))
+        return s.recv(12)
+
+
+def test_the_path_of_a_unix_listener_is_the_successors(run):
+    """The one that drains has nothing to do with it any more, when the next one has taken it over."""
+    go, path = threading.Event(), f"{run.directory}/front.sock"
+    origin = run.origin(answer=lambda r: (200 if r.target != "/slow" or go.wait(60) else 500, b"", ""))
+    first, port = run.front([origin])
+    first.reload({**first.conf, "listen": [*first.conf["listen"], {"name": "local", "address": f"unix:{path}", "upstream": "app"}]})
+    client = run.own(Client(port, timeout=30))
+    client.send(request("/slow"))
+    until(lambda: origin.requests, 5, "the request")
+    first.process.signal(signal.SIGTERM)
+    until(lambda: ask(path) is None, 5, "the listener to close")
+    run.proxy({k: v for k, v in first.conf.items() if k != "admin"})
+    go.set()
+    assert client.final().status == 200
+    assert first.stop(timeout=10) == 0
+    assert ask(path) == b"HTTP/1.1 200"

@@ -61,6 +61,33 @@ def test_idle_connections_of_one_worker_serve_another(run):
     assert proxy.metrics().sum("lastack_takeovers_total") > 0
 
 
+def test_a_post_gets_an_idle_connection_of_another_worker(run):
+    """Also one that has idled longer than anything is known to be good for, if there is no other."""
+    backend = run.backend()
+    proxy, port = run.front([backend], workers=2, pool={"max": 1})
+    (give, *_), (ask, *_) = clients_by_worker(proxy, backend, port, 1).values()
+    assert give.ask().status == 200
+    time.sleep(0.5)  # what it has idled for is the question
+    assert ask.ask(method="POST", body=b"x").status == 200
+    assert backend.stats()["accepted"] == 1
+
+
+def test_one_post_ends_one_parked_connection_of_another_worker(run):
+    backend = run.backend()
+    relay = run.relay(backend.text, 10)  # the server's FIN takes its time
+    proxy, port = run.front([relay], workers=2, pool={"max": 4, "idle_reuse": "150ms", "idle_close": "60s"})
+    give, (ask, *_) = clients_by_worker(proxy, backend, port, 4).values()
+    backend.close_idle()
+    until(lambda: proxy.metrics().sum("lastack_connections") == 0, 5, "an empty pool")
+    for c in give[:4]:
+        c.send(request("/?delay_ms=300"))
+    until(lambda: backend.stats()["busy"] == 4, 5, "a full pool")
+    assert all(c.final().status == 200 for c in give[:4])
+    until(lambda: proxy.metrics().sum("lastack_connections", state="parked") == 4, 5, "parked connections")
+    assert ask.ask(method="POST", body=b"x").status == 200
+    assert proxy.metrics().sum("lastack_connections_closed_total", reason="parked_for_cap") == 1
+
+
 class Turnstile(Origin):
     """Serves one request per connection and hangs up; notes the order in which requests came."""
 

@@ -1,8 +1,9 @@
 """X-Accel-Redirect, X-Sendfile, X-Accel-Buffering: a script decides, lastack sends."""
 import os
+import threading
 
 from harness import fcgi
-from harness.raw import Client, get
+from harness.raw import Client, get, request
 from harness.wait import until
 
 
@@ -34,11 +35,42 @@ def test_a_file_in_place_of_the_body(run):
         assert get(port, headers="Range: bytes=2-4\r\n").body == b"234"
         assert get(port, headers=f"If-None-Match: {r.get('ETag')}\r\n").status == 304
         assert get(port, method="HEAD").get("Content-Length") == "10"
+        assert get(port, "/", "PUT", f"If-None-Match: {r.get('ETag')}\r\n", b"x").status == 412
+        since = f"If-Modified-Since: {r.get('Last-Modified')}\r\n"
+        assert get(port, headers=since).status == 304 and get(port, "/", "PUT", since, b"x").body == b"0123456789"
     head = "X-Accel-Redirect: /protected/big.bin\r\n"
     with Client(port) as c:
         assert [c.ask().body == big for _ in range(5)] == [True] * 5
         assert c.ask("/", "POST", body=b"x" * 100000).body == big
     assert len(server.connections) == 1, "the connection to the script was lost"
+
+
+def test_a_file_before_the_request_has_been_read(run):
+    """The script names the file with its first bytes, and reads the upload all the same."""
+    root, folder, named, read = run.folder("www"), run.folder("files"), threading.Event(), []
+    for path in os.path.join(root, "index.php"), os.path.join(folder, "a.pdf"):
+        with open(path, "wb") as f:
+            f.write(b"0123456789")
+
+    def handler(server, c):
+        kind, _ = c.record()
+        while kind != fcgi.STDIN:
+            kind, content = c.record()
+        c.answer(fcgi.stdout("X-Accel-Redirect: /protected/a.pdf\r\n\r\n"))
+        named.set()
+        while content:
+            read.append(content)
+            kind, content = c.record()
+        c.answer(fcgi.record(fcgi.STDOUT) + fcgi.end())
+    server = run.own(fcgi.Server(run.directory, handler=handler))
+    _, port = run.front([server], protocol="fastcgi", workers=1, buffer={"request_mode": "stream"},
+                        fastcgi={"root": root, "internal": [{"path": "/protected/", "root": folder}]})
+    with Client(port) as c:
+        c.send(request("/", "POST", "Content-Length: 200000\r\n") + b"x" * 1000)
+        assert named.wait(10)
+        c.send(b"x" * 199000)
+        assert c.final().body == b"0123456789"
+    assert sum(map(len, read)) == 200000
 
 
 def test_files_that_are_not_meant(run):
@@ -58,6 +90,17 @@ def test_without_configuration_the_fields_do_nothing(run):
     _, _, port, folder = app(run, lambda: f"X-Accel-Redirect: /protected/a.pdf\r\nX-Sendfile: {folder}/a.pdf\r\n", fastcgi={})
     r = get(port)
     assert r.body == b"own body" and r.get("X-Accel-Redirect") == "/protected/a.pdf"
+
+
+def test_a_file_that_cannot_be_opened_now(run):
+    files = run.folder("files")
+    _, proxy, port, _ = app(run, lambda: "X-Accel-Redirect: /protected/a.pdf\r\n",
+                            {"files": False, "try": "/index.php", "internal": [{"path": "/protected/", "root": files}]})
+    with Client(port) as c:
+        assert c.ask().status == 200
+        with proxy.no_descriptors():
+            assert c.ask().status == 500
+        assert c.ask().status == 200
 
 
 def test_a_response_that_is_not_to_be_buffered(run):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from harness import fcgi
+from harness.certs import Authority, client_context
 from harness.raw import Client, Crowd, Gone, chunks, get, request
 from harness.wait import holds, scale, until
 
@@ -54,6 +55,31 @@ def test_fields_that_may_not_pass(run):
     assert not {"HTTP_PROXY", "PHP_VALUE", "PHP_ADMIN_VALUE", "HTTP_PHP_VALUE", "HTTP_X_UNDER", "HTTP_X_HOP", "HTTP_X.DOT",
                 "HTTP_X_DOT", "HTTP_CONNECTION"} & set(p)
     assert server.last.doubled == []
+
+
+def test_set_and_remove_hold_for_what_is_added_here(run):
+    server, _, port = app(run, request_headers={"set": {"X-Forwarded-Proto": "https", "Via": "a"}, "remove": ["X-Forwarded-Host", "X-Forwarded-For"]})
+    get(port, headers="X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: ftp\r\nVia: 1.0 outer\r\n")
+    p = server.last.params
+    assert (p["HTTP_X_FORWARDED_PROTO"], p["HTTP_VIA"]) == ("https", "a")
+    assert not {"HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST"} & set(p) and server.last.doubled == []
+
+
+def test_variables_of_fields_tell_what_the_script_may_believe(run):
+    """$http_NAME is a field as it is passed on: what was dropped or is another's name is not there, what was set is."""
+    ca, people = Authority(run.folder("ca")), Authority(run.folder("people"), "people")
+    names = "host x_user x_debug x_site x_subject x_forwarded_for x_forwarded_proto x_hop x_one via proxy".split()
+    server, _, port = app(run, fastcgi={"params": {f"V_{n}": f"<$http_{n}>" for n in names}},
+                          request_headers={"set": {"X-Site": "ours"}, "remove": ["X-Debug"]}, listener={"tls": {
+                              "certificates": [ca.issue().conf], "client": {"ca": people.certificate, "header": "X-Subject", "verify": "optional"}}})
+    forged = "".join(f"{n}: forged\r\n" for n in "X_User X_Debug X-Debug X_Site X-Site X_Subject X-Subject X-Forwarded-For X-Forwarded-Proto X-Hop "
+                     "Proxy".split()) + "Connection: X-Hop\r\nX_One: forged\r\nX-One: 1\r\nX-One: 2\r\n"
+    told = {"host": "test", "x_site": "ours", "x_forwarded_for": "127.0.0.1", "x_forwarded_proto": "https", "x_one": "1", "via": "1.1 lastack"}
+    for shown, subject in (None, ""), (people.issue("me", names=(), subject="/CN=me"), "CN=me"):
+        with Client(port, tls=client_context(ca, pair=shown)) as c:
+            c.ask(headers=forged)
+        seen = {n: server.last.params[f"V_{n}"] for n in names}
+        assert seen == {n: f"<{told.get(n, '')}>" for n in names} | {"x_subject": f"<{subject}>"}
 
 
 def test_lengths_of_parameters(run):
@@ -117,6 +143,60 @@ def test_a_streamed_body(run):
         assert not seen.wait(0.3)
         c.send("0\r\n\r\n")
         assert c.final().body == b"5"
+
+
+@pytest.mark.parametrize("mode", ["stream", "buffer"])
+def test_a_client_that_waits_for_100(run, mode):
+    """FastCGI has no word for Expect: it is answered here, once, and not where the client does not wait."""
+    server, _, port = app(run, answer=lambda r: fcgi.reply(r.body), buffer={"request_mode": mode})
+    with Client(port) as c:
+        for body in b"hello", b"hello again":
+            c.send(request("/", "POST", f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n"))
+            assert c.response().status == 100
+            c.send(body)
+            r = c.response()
+            assert (r.status, r.body) == (200, body)
+        c.send(request("/", "POST", "Expect: 100-continue\r\n", b"at once"))
+        r = c.response()
+        assert (r.status, r.body) == (200, b"at once")
+    assert len(server.connections) == 1 and "HTTP_EXPECT" not in server.last.params
+
+
+def test_a_client_that_does_not_read_has_its_time(run):
+    """The response is not read either then: timeouts.response is the script's, not the client's."""
+    size = 8 << 20
+    reply = fcgi.reply(b"x" * size)
+    _, proxy, port = app(run, answer=lambda r: reply, timeouts={"response": "600ms"},
+                         buffer={"response": "64KiB", "response_file": 0})
+    with Client(port, receive_buffer=4096) as c:
+        c.send(request("/"))
+        head = c.head()
+        holds(lambda: proxy.metrics().sum("lastack_errors_total") == 0, 0.9, "no error")
+        assert b"chunked" in head and len(c.chunked()[0]) == size
+
+
+def test_an_early_answer_that_stops(run):
+    """It has its time though the request goes on after it: the place comes back."""
+    took = threading.Event()
+
+    def handler(server, c):
+        while c.record()[1] != b"first":
+            pass
+        c.answer(fcgi.record(fcgi.STDOUT, b"Content-Length: 10\r\n\r\nhello"))
+        while c.record()[1] != b"later":
+            pass
+        took.set()
+        while True:
+            c.record()
+    server, proxy, port = app(run, handler=handler, timeouts={"response": "500ms"}, buffer={"request_mode": "stream"})
+    with Client(port) as c:
+        c.send(request("/", "POST", "Content-Length: 14\r\n") + b"first")
+        assert c.until(b"hello").startswith(b"HTTP/1.1 200")
+        c.send(b"later")
+        assert took.wait(10)
+        c.send(b"last")
+        assert c.at_end()
+    until(lambda: proxy.metrics().sum("lastack_connections_closed_total", reason="timeout") == 1, 5, "the place to be back")
 
 
 def test_a_body_that_stays_short(run):

@@ -40,14 +40,30 @@ def test_a_file(run):
     assert (h.status, h.get("Content-Length"), h.body) == (200, "8", b"")
     assert get(port, "/css/site.css?v=3").body == b"body {}\n"
     assert get(port, "/css/%73ite.css").body == get(port, "/x/../css//site.css").body == b"body {}\n"
-    assert get(port, "/css/site.css", "POST", body=b"a=1").status == 405
+    r = get(port, "/css/site.css", "POST", body=b"a=1")
+    assert (r.status, r.get("Allow")) == (405, "GET, HEAD")
     assert get(port, "/css/none.css").status == 404
     assert server.requests == [] and server.connections == []
     with Client(port) as c:  # a connection stays open over files and scripts
         assert [c.ask(t).status for t in ("/css/site.css", "/index.php", "/css/none.css", "/css/site.css")] == [200, 200, 404, 200]
     until(lambda: len(proxy.access()) >= 10, 5, "log lines")
-    line = next(l for l in proxy.access() if l["target"] == "/css/site.css")
+    line = next(l for l in proxy.access() if (l["method"], l["target"]) == ("GET", "/css/site.css"))
     assert line["status"] == 200 and line["server"] == "" and line["upstream"] == "app"
+
+
+@pytest.mark.sanitizer
+def test_a_file_that_cannot_be_opened_now_is_not_a_missing_one(run):
+    _, proxy, port, root = site(run, {"try": ["$uri", "$uri/", "/index.php"]}, workers=1)
+    targets = ("/a.txt", "/dir/", "/new.php", "/new.php/info", "/none")
+    for name in "a.txt", "dir/index.php", "new.php":
+        write(root, name)
+    with Client(port) as c:
+        assert c.ask("/a.txt").status == 200
+        with proxy.no_descriptors():
+            assert [c.ask(t).status for t in targets] == [500] * 5
+        assert [c.ask(t).status for t in targets] == [200] * 5
+    assert f"cannot open files under {root}: Too many open files" in proxy.log()
+    assert proxy.metrics().sum("lastack_errors_total", cause="internal") == 5
 
 
 def test_conditions_and_ranges(run):
@@ -126,8 +142,9 @@ def test_try_and_index(run):
     assert get(port, "/").body == b"/index.php "
     assert get(port, "/admin/?a=1").body == b"/admin/index.php a=1"
     for target, to in ("/docs", "/docs/"), ("/admin?x=%20", "/admin/?x=%20"):
-        r = get(port, target)
-        assert (r.status, r.get("Location")) == (301, to)
+        for method, body in ("GET", b""), ("POST", b"x"):
+            r = get(port, target, method, body=body)
+            assert (r.status, r.get("Location")) == (301, to)
     assert get(port, "/plain/").body == b"/index.php q=/plain/&"
     assert get(port, "/some/post?page=2").body == b"/index.php q=/some/post&page=2"
     assert get(port, "/some/post", "POST", body=b"x").body == b"/index.php q=/some/post&"

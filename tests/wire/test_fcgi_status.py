@@ -1,5 +1,8 @@
 """What lastack knows of php-fpm: its status page in the metrics, warnings, health checks, `check --probe`."""
+import contextlib
+import copy
 import os
+import socket
 
 from harness import servers
 from harness.proxy import lastack
@@ -74,3 +77,31 @@ def test_health_checks_and_samples_take_turns(run):
     fpm.signal(18)
     until(lambda: proxy.metrics().sum("lastack_server_up") == 1, 20, "the server to be up")
     until(lambda: get(port).status == 200, 10, "an answer")
+
+
+def test_the_page_goes_while_its_connection_comes(run):
+    """A reload takes status_path away between a look's connect and its answer."""
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context
+        server = own(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = server.getsockname()
+        own(socket.create_connection(address))  # its queue is full: the next one is told nothing
+        health = {"interval": "20s", "timeout": "20s"}
+        proxy, port = run.front(["%s:%d" % address], protocol="fastcgi", health={**health, "path": "/ping"}, timeouts={"connect": "20s"},
+                                fastcgi={"root": run.folder("www"), "status_path": "/status"})
+        until(lambda: proxy.metrics().sum("lastack_connections", state="dialing") == 1, 10, "the dial")
+        conf = copy.deepcopy(proxy.conf)
+        del conf["upstreams"]["app"]["fastcgi"]["status_path"]
+        proxy.reload(conf)
+        server.listen(10)
+        until(lambda: proxy.metrics().sum("lastack_connections", state="dialing") == 0, 20, "the connection")
+        assert proxy.process.alive()
+
+
+def test_what_php_said_ends_with_its_page(run):
+    _, proxy, port = front(run, 3, 2, {"status_path": "/fpm-status"}, health=SOON)
+    until(lambda: sampled(proxy), 10, "a sample")
+    conf = copy.deepcopy(proxy.conf)
+    del conf["upstreams"]["app"]["fastcgi"]["status_path"]
+    proxy.reload(conf)
+    until(lambda: not sampled(proxy), 10, "its metrics to go")

@@ -101,6 +101,41 @@ def test_early_answer_without_a_continue(run):
     assert closed(lastack, "unsent_request") == 1
 
 
+def test_an_early_answer_that_stops(run):
+    """It has its time once the request, which went on after it, is out: the place comes back."""
+    took = threading.Event()
+
+    def early(c, head):
+        c.exactly(5)
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        c.exactly(5)
+        took.set()
+        c.to_end()
+        return False
+    stage = Stage(early=early)
+    lastack, port = front(run, stage, buffer=STREAM, timeouts={"response": "500ms"})
+    with Client(port) as c:
+        c.send(request("/early", "POST", "Content-Length: 14\r\n") + b"first")
+        assert c.until(b"hello").startswith(b"HTTP/1.1 200")
+        c.send(b"later")
+        assert took.wait(10)
+        c.send(b"last")
+        assert c.at_end()
+    victims(port, stage, 1)
+    assert closed(lastack, "timeout") == 1
+
+
+def test_an_interim_answer_that_announces_a_body(run):
+    """What is behind it may be that body: no other client is answered on this connection."""
+    fake = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    stage = Stage(odd=lambda c, head: c.send(b"HTTP/1.1 103 Early Hints\r\nContent-Length: %d\r\n\r\n%s" % (len(fake), fake)) or True)
+    lastack, port = front(run, stage)
+    with Client(port) as c:
+        assert c.ask("/odd").status == 200
+    victims(port, stage)
+    assert len(stage.connections) == 2 and closed(lastack, "protocol_error") == 1
+
+
 def test_the_whole_body_was_there(run):
     """An answer before the server has read it is no reason to give the connection up, if all of it was sent."""
     def early(c, head):
@@ -320,6 +355,28 @@ def test_the_client_leaves_in_its_body(run, mode, how):
     victims(port, stage)
     assert stage.targets().count("/t") == 0
     assert lastack.process.descriptors() <= before + 2
+
+
+@pytest.mark.sanitizer
+def test_the_client_leaves_behind_a_body_that_lies_in_a_file(run):
+    """All of it is here: it is still sent, and the connection serves others."""
+    size, go_on = 16 << 20, threading.Event()
+
+    def slow(c, head):
+        go_on.wait(20)
+        c.exactly(size)
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return True
+    stage = Stage(slow=slow)
+    lastack, port = front(run, stage, pool={"max": 1, "abort_wait": "20s"})
+    c = Client(port)
+    c.send(request("/slow", "POST", f"Content-Length: {size}\r\n") + b"x" * size)
+    assert stage.began.wait(20)
+    c.reset()
+    until(lambda: lastack.metrics().sum("lastack_client_connections") == 0, 5, "the client to be gone")
+    go_on.set()
+    victims(port, stage, 1)
+    assert len(stage.connections) == 1
 
 
 def test_fin_behind_the_request_means_it_left(run):

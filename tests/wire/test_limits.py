@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from harness import pattern, raw
+from harness import pattern, proxy, raw
 from harness.raw import Client, get
-from harness.wait import FULL, scale
+from harness.wait import FULL, scale, until
 
 MIB = 1 << 20
 SIZE = 50 * MIB
@@ -101,6 +101,7 @@ def test_lingering_is_bounded(run):
         time.sleep(0.1)
         assert time.monotonic() - began < 30
     assert silent.at_end()
+    assert p.metrics().sum("lastack_client_timeouts_total") == 0, "both had their answers: that is no timeout"
     with pytest.raises(OSError) if FULL else contextlib.nullcontext():
         while FULL and time.monotonic() - began < 120:
             busy.send(b"x")
@@ -123,7 +124,7 @@ def test_408_for_a_body_that_stops(run):
 
 def test_408_for_a_body_below_the_minimum_rate(run):
     """Never silent for long, and yet too slow."""
-    _, port = run.front([run.origin()], listener={"timeouts": {"body": "500ms", "min_rate": 100000}})
+    p, port = run.front([run.origin()], listener={"timeouts": {"body": "500ms", "min_rate": 100000}})
     with Client(port) as c:
         c.send(raw.request("/", "PUT", "Content-Length: 100000\r\n"))
         answer = b""
@@ -136,14 +137,16 @@ def test_408_for_a_body_below_the_minimum_rate(run):
             except socket.timeout:
                 continue
         assert answer.startswith(b"HTTP/1.1 408 ") and b"body_timeout" in answer
+    assert p.metrics().sum("lastack_client_timeouts_total") == 1, "one client, however often it was looked at"
 
 
 def test_408_for_a_slow_head(run):
-    _, port = run.front([run.origin()], listener={"timeouts": {"head": "500ms"}})
+    p, port = run.front([run.origin()], listener={"timeouts": {"head": "500ms"}})
     with Client(port) as c:
         c.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
         refused(c.final(), 408, "head_timeout")
         assert c.at_end()
+    assert p.metrics().sum("lastack_client_timeouts_total") == 1
 
 
 CASES = {
@@ -185,3 +188,21 @@ def test_no_length_is_no_body(run):
     assert curl(port, "-X", "POST")[0].status == 411
     assert curl(port, "-X", "POST", "-H", "Content-Length: 0")[0].status == 200
     assert curl(port, "-d", "x")[0].status == 200
+
+
+@pytest.mark.sanitizer
+def test_no_memory_for_an_answer_of_our_own(run):
+    """The client goes without one, and all is given back."""
+    heads = (1 << 20) // 4096  # each begun head has a buffer; behind them there is room for an exchange alone
+    port = proxy.free_port()
+    lastack = run.proxy(proxy.config({"app": {"servers": [run.origin().text]}}, [{"name": "web", "address": f"127.0.0.1:{port}"}],
+                                     routes=[{"path": "/there", "upstream": "app"}], workers=1, limits={"memory": (1 << 20) + 3500}))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for _ in range(heads)]
+        for c in clients:
+            c.send("GET / HTTP/1.1\r\nHost: t\r\n")
+        until(lambda: lastack.metrics().sum("lastack_memory_used_bytes") == 1 << 20, 10, "all heads to have begun")
+        clients[0].send("\r\n")
+        assert clients[0].at_end(), "no answer"
+    until(lambda: lastack.metrics().sum("lastack_memory_used_bytes") == 0, 10, "all of it to be given back")
+    assert get(port).status == 404

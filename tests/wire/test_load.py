@@ -43,11 +43,11 @@ def test_a_stall_shows(run):
 
 
 def test_latency_counts_without_a_free_client(run):
-    """Two clients and a rate that needs four: a request that waits for a client is as slow as it is late."""
+    """Two clients and a rate that needs four: a request that waits for a client is slow, but not sent late by the generator."""
     b = run.backend(delay_us=20000)
     found = run.load(b.text, clients=2, rate=200, requests=120, keepalive=100).result()
     assert found["failures"] == 0 and found["done"] == 120
-    assert found["late_us"]["p90"] > 300_000 and found["latency_us"]["p90"] > found["late_us"]["p90"]
+    assert found["latency_us"]["p90"] > 300_000 and found["late_us"]["p90"] < found["latency_us"]["p90"] / 10
 
 
 def test_asks_what_a_file_says(run, tmp_path):
@@ -88,7 +88,7 @@ def test_memcached(run):
     target = f"127.0.0.1:{server.port}"
     found = run.load(target, memcached=True, keys=50, requests=2000, set_percent=30, keepalive=50).result()
     assert found["failures"] == 0 and found["done"] == 2000 and found["status"] == {"200": 2000}
-    assert 0 < found["misses"] < 1000
+    assert 0 < found["misses"] < 1000 and found["hits"] + found["misses"] + found["stored"] == 2000
     assert found["no_fin"] == 0 and found["connections"] > 300  # short ones say quit and await the FIN
     for gets, bytes in ((1, 100), (20, 100), (5, 100_000)):
         filled = run.load(target, memcached=True, fill=True, keys=50, value_bytes=bytes, requests=50, clients=1, keepalive=100).result()

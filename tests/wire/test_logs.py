@@ -1,12 +1,22 @@
 """The access log in both formats, reopening, limits of the error log, Proxy-Status."""
+import contextlib
+import json
 import os
 import re
+import shutil
 import signal
+import tempfile
+import threading
+import time
 
 import pytest
+import yaml
 
 from harness import raw
-from harness.proxy import free_port
+from harness.disk import Disk
+from harness.peers import clean
+from harness.proxy import Proxy, config, free_port
+from harness.proxy import lastack as lastack_
 from harness.raw import Client, get
 from harness.wait import until
 
@@ -47,13 +57,17 @@ def test_combined(run):
     origin = run.origin(answer=lambda r: (200, b"x" * 10, ""))
     lastack, port = run.front([origin], log={"format": "combined"}, workers=1)
     get(port, "/a b".replace(" ", "%20"), headers='User-Agent: evil" 200 0 "\r\nReferer: http://x/\r\n')
-    get(port, "/none")
+    get(port, "/none", method="POST", body=b"12345", name="Site.Test:80")
     found = until(lambda: len(lastack.access_lines()) >= 2 and lastack.access_lines(), 5, "lines")
     form = re.compile(r'127\.0\.0\.1 - - \[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "(\S+) (\S+) HTTP/1\.1" (\d{3}) (\d+) "([^"]*)" "([^"]*)"'
-                      r" upstream=app server=\S+ source=\S+ connection=\d+ reuse=\d+ queue=[\d.]+ connect=[\d.]+ backend=[\d.]+ total=[\d.]+ error=-")
+                      r" listener=web host=(\S+) bytes_in=(\d+) upstream=app server=\S+ source=\S+ connection=\d+ reuse=\d+ queue_ms=[\d.]+"
+                      r" connect_ms=[\d.]+ backend_ms=[\d.]+ total_ms=[\d.]+ retries=0 error=-")
     first, second = (form.fullmatch(x) for x in found)
     assert first and second, found
-    assert first.group(2, 3, 4, 6) == ("GET", "/a%20b", "200", "http://x/")
+    assert first.group(2, 3, 4, 6) == ("GET", "/a%20b", "200", "http://x/") and second.group(8, 9) == ("Site.Test:80", "5")
+    named = set(re.findall(r" (\w+)=", found[0]))
+    in_front = {"time", "client", "method", "target", "status", "bytes_out", "user_agent", "referer"}
+    assert named == set(FIELDS) - in_front, "the rest of what JSON has"
     assert "\\x22" in first.group(7) and second.group(7) == "-"
 
 
@@ -68,14 +82,23 @@ def test_requests_without_a_server_are_logged_too(run):
     assert by[400]["error"] == "bad_request"
 
 
-def test_a_client_that_leaves_is_logged(run):
-    origin = run.origin(lambda c: (c.request(), c.to_end()))
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_leaves_is_logged(run, begun):
+    """With the time that the server took so far, before its answer or in the middle of it; that time is counted once."""
+    origin = run.origin(lambda c: (c.request(), begun and c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), c.to_end()))
     lastack, port = run.front([origin], pool={"abort_wait": "100ms"})
     with Client(port) as c:
         c.send(raw.request("/left"))
         until(lambda: origin.requests, 5, "the request")
+        if begun:
+            assert c.until(b"hello")
     line, = lines(lastack, 1)
-    assert line["status"] == 499 and line["error"] == "client_gone" and line["target"] == "/left"
+    assert line["status"] == (200 if begun else 499) and line["error"] == "client_gone" and line["target"] == "/left"
+    until(lambda: lastack.metrics().sum("lastack_connections") == 0, 10, "the connection to be given up")
+    assert 0 < line["backend_ms"] <= line["total_ms"] + 0.01
+    m = lastack.metrics()
+    assert m.sum("lastack_request_seconds_count", phase="backend") == 1
+    assert 0 < m.sum("lastack_request_seconds_sum", phase="backend") * 1000 <= line["total_ms"] + 0.01
 
 
 def test_reopen(run, tmp_path):
@@ -103,6 +126,147 @@ def test_reopen(run, tmp_path):
         with open(error_log) as f:
             return "nonsense" in f.read()
     until(told, 5, "a line in the new error log")
+
+
+def users_folder(run):
+    """A folder that everybody may look into, and `logs` in it, which is nobody's."""
+    directory = tempfile.mkdtemp()
+    run.own(contextlib.ExitStack()).callback(shutil.rmtree, directory)
+    logs = os.path.join(directory, "logs")
+    os.mkdir(logs)
+    for path in (directory, logs):
+        os.chmod(path, 0o755)
+    shutil.chown(logs, "nobody")
+    return directory, logs
+
+
+def as_nobody(run, directory, **log):
+    """The configuration of a proxy that is to become nobody."""
+    return config({"app": {"servers": [run.backend().text]}}, [{"address": f"127.0.0.1:{free_port()}", "upstream": "app"}], user="nobody", log=log)
+
+
+@pytest.mark.parametrize("way", ["last", "hard", "folder", "new"])
+@pytest.mark.parametrize("key", ["access", "error"])
+def test_root_does_not_follow_what_the_user_can_lay(run, key, way):
+    """A link in the user's folder to a file of root's, or to where there is none yet: nothing is written there, and it
+    is not given away."""
+    directory, logs = users_folder(run)
+    roots = os.path.join(directory, "roots")
+    if way != "new":
+        with open(roots, "w") as f:
+            f.write("as it was")
+    (os.link if way == "hard" else os.symlink)(directory if way == "folder" else roots, os.path.join(logs, "link"))
+    path = os.path.join(logs, "link", "roots") if way == "folder" else os.path.join(logs, "link")
+    conf = as_nobody(run, directory, **{"access": "off", key: path})
+    with open(os.path.join(directory, "site.yaml"), "w") as f:
+        yaml.safe_dump({**conf, "admin": {"address": f"127.0.0.1:{free_port()}"}}, f)
+    code, out = lastack_("run", f.name)
+    told = 'user "nobody" may not write it' if way in ("last", "hard") else "Permission denied"  # the former by `check` as well
+    assert code == 1 and f"log.{key}: {path}: {told}" in out, out
+    assert not os.path.exists(roots) if way == "new" else open(roots).read() == "as it was" and os.stat(roots).st_uid == 0
+
+
+@pytest.mark.parametrize("kind", ["roots_folder", "roots_link", "link_to_users", "fifo", "/dev/null", "/dev/stdout", "/dev/stderr"])
+def test_logs_that_root_has_laid_out(run, kind):
+    directory, logs = users_folder(run)
+    path = kind if kind.startswith("/") else os.path.join(directory, "x.log")
+    target = path
+    if kind == "roots_link":
+        target = os.path.join(run.folder("elsewhere"), "x.log")
+    elif kind == "link_to_users":
+        target = os.path.join(logs, "x.log")
+    elif kind == "fifo":
+        os.mkfifo(path, 0o600)
+        end = os.open(path, os.O_RDWR)
+    if target != path:
+        os.symlink(target, path)
+    proxy = run.own(Proxy(as_nobody(run, directory, access=path), directory))
+    assert get(int(proxy.conf["listen"][0]["address"].split(":")[1]), "/wanted").status == 200
+    if kind == "/dev/null":
+        return
+    if kind == "fifo":
+        assert b"/wanted" in os.read(end, 65536)
+        os.close(end)
+        return
+    until(lambda: "/wanted" in (proxy.log() if kind.startswith("/dev") else open(target).read()), 5, "the line")
+    if kind in ("roots_folder", "link_to_users"):
+        assert os.stat(target).st_uid == os.stat(logs).st_uid
+
+
+def test_lines_of_several_workers_stay_whole_on_a_pipe(run, tmp_path):
+    """The reader is slower than the workers, so that the pipe is full all the time."""
+    fifo, found = str(tmp_path / "access"), []
+    os.mkfifo(fifo)
+    end = os.open(fifo, os.O_RDWR)  # no end of file while it is open
+
+    def read():
+        while not found or not found[-1].endswith(b"stop\n"):
+            found.append(os.read(end, 65536))
+            time.sleep(0.005)
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        lastack, port = run.front([run.backend()], workers=4, pool={"max": 8}, log={"access": fifo})
+        clean(run.load(port, clients=32, keepalive=100, requests=20000).result())
+        assert lastack.stop() == 0
+    finally:
+        os.write(end, b"stop\n")
+        reader.join()
+        os.close(end)
+    *logged, stop = b"".join(found).splitlines()
+    assert stop == b"stop" and len(logged) == 20000
+    assert {json.loads(line)["status"] for line in logged} == {200}
+
+
+def test_a_full_disk_spoils_one_line(run):
+    """The line that had no room is lost; those that follow when there is room again are whole."""
+    disk = run.own(Disk(run.folder("small"), "8k"))
+    lastack, port = run.front([run.backend()], workers=1, log={"access": f"{disk.path}/access"})
+    with Client(port) as c:
+        for n in range(20):
+            assert c.ask(f"/{n}?" + "x" * 1000).status == 200
+        until(lambda: "lines are lost" in lastack.log(), 10, "the disk to be full")
+        disk.resize("1m")
+        for n in range(3):
+            assert c.ask(f"/later{n}").status == 200
+
+    def lines():
+        good, bad = [], 0
+        for line in open(f"{disk.path}/access"):
+            try:
+                good.append(json.loads(line)["target"])
+            except ValueError:
+                bad += 1
+        return good[-3:] == ["/later0", "/later1", "/later2"] and bad == 1
+    until(lines, 10, "the three last lines behind one that was cut")
+
+
+def test_logs_belong_to_user(run):
+    """Started as root: the files are the user's, so a reload accepts them and a rotated one is made anew."""
+    directory, logs = users_folder(run)
+    port = free_port()
+    files = {"access": f"{logs}/access.log", "error": f"{logs}/error.log"}
+    conf = config({"app": {"servers": [run.backend().text]}}, [{"address": f"127.0.0.1:{port}", "upstream": "app"}], user="nobody", log=files)
+    proxy = run.own(Proxy(conf, directory))
+    assert get(port).status == 200
+    proxy.reload(proxy.conf)
+    for path in files.values():
+        os.rename(path, path + ".1")
+    proxy.process.signal(signal.SIGUSR1)
+    until(lambda: all(os.path.exists(path) for path in files.values()), 10, "both files anew")
+    assert get(port).status == 200
+    until(lambda: os.path.getsize(files["access"]) > 0, 10, "a line in the new file")
+
+
+def test_a_log_that_cannot_be_opened_is_named(run, tmp_path):
+    for key in ("access", "error"):
+        path = os.path.join(str(tmp_path), key)
+        os.symlink(os.path.join(str(tmp_path), "gone", "x"), path)
+        conf = config({"app": {"servers": ["127.0.0.1:81"]}}, f"127.0.0.1:{free_port()}", log={key: path})
+        with open(os.path.join(str(tmp_path), "site.yaml"), "w") as f:
+            yaml.safe_dump(conf, f)
+        code, out = lastack_("run", f.name)
+        assert code == 1 and f"log.{key}: {path}: No such file" in out, out
 
 
 def test_error_log_limits_itself(run):

@@ -379,8 +379,8 @@ def test_access_log_in_one_line(run):
     with mc.Client(port) as c:
         assert c.get(b'a"b') == {}
     line, = until(p.access_lines, 10, "a line")
-    assert re.fullmatch(r'127\.0\.0\.1 - - \[[^]]+\] "get a\\x22b" END 5 bytes_in=9 keys=1 hits=0 misses=1 upstream=cache '
-                        rf'server={re.escape(server.text)} total=[\d.]+ error=-', line), line
+    assert re.fullmatch(r'127\.0\.0\.1 - - \[[^]]+\] "get a\\x22b" END 5 listener=\S+ bytes_in=9 keys=1 hits=0 misses=1 upstream=cache '
+                        rf'server={re.escape(server.text)} total_ms=[\d.]+ error=-', line), line
 
 
 def test_connections_under_way_are_shown(run):

@@ -85,7 +85,8 @@ class Stage:
 
     def _judge(self, line, word):
         told = word[-1] == b"noreply" and not (word[0] in (b"get", b"gets", b"gat", b"gats") or (word[0] in STORES and len(word) < 6))
-        if not CANONICAL.match(line) or told or (word[0][:1] == b"m" and b"q" in word[2:]):
+        padded = word[0] in STORES and any(re.match(rb"-?0[0-9]", w) for w in word[2:])  # 1.6.40 takes its data for commands
+        if not CANONICAL.match(line) or told or padded or (word[0][:1] == b"m" and b"q" in word[2:]):
             self.bad.append(line)
 
     @staticmethod
@@ -100,7 +101,7 @@ class Stage:
         if verb in STORES:
             return b"SERVER_ERROR object too large for cache\r\n" if len(data) > 1 << 20 else b"STORED\r\n"
         if verb == b"delete":
-            return b"DELETED\r\n" if len(word) == 2 else b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
+            return b"DELETED\r\n" if word[2:] in ([], [b"0"]) else b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
         if verb == b"touch":
             return b"TOUCHED\r\n" if len(word) == 3 else b"ERROR\r\n"
         if verb == b"incr":

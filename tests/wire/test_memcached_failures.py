@@ -1,13 +1,16 @@
 """Servers that stop, die, come back: every command is answered within its timeout, only that server's keys are touched,
 and the return needs nobody. Failover, warm-up, flush on return."""
 import glob
+import json
 import os
+import select
 import signal
 import threading
 import time
 
 import pytest
 
+from harness.disk import Disk
 from harness import memcached as mc
 from harness.wait import scale, until
 
@@ -311,6 +314,71 @@ def test_warm_up(run):
         assert old.get(b"n") == {}
 
 
+def test_failover_of_a_get_that_is_not_answered_in_time(run):
+    """The other upstream is asked after half of the command's time, within which there is an answer; also when what stands before
+    it on the connection has its whole time."""
+    asked, never = threading.Event(), threading.Event()
+    silent, (spare,) = run.own(fake(asked, never, b"")), mc.start(run, 1)
+    plain = {"health": {"interval": "1h"}, "passive": {"failures": 0}}
+    _, port = mc.front(run, [silent], memcached={"failover": "spare"}, upstreams={"spare": {"protocol": "memcached", "servers": [spare.text], "timeouts": {"response": "2s"}, **plain}},
+                       timeouts={"response": "2s"}, pool={"max": 1}, top={"workers": 1}, **plain)
+    _, clock = mc.front(run, [silent], timeouts={"response": "2750ms"}, **plain)
+    with mc.Client(port) as c, mc.Client(clock) as later, mc.Client(spare.port) as other:
+        other.set(b"k", b"there")
+        with mc.Client(port) as before:
+            before.send(b"set a 0 0 1\r\nx\r\n")
+            assert asked.wait(10)
+            assert c.get(b"k") == {b"k": b"there"}
+        freeze(spare.pid)
+        later.send(b"get k\r\n")
+        c.send(b"get k\r\n")
+        first = select.select([c.socket, later.socket], [], [], 60)[0]
+        os.kill(spare.pid, signal.SIGCONT)
+        assert first == [c.socket] and c.until(b"\r\n").startswith(b"SERVER_ERROR lastack: ")
+    never.set()
+
+
+def test_a_warm_up_does_not_fail_over(run):
+    """The key's own server has said that it has none: what the failover upstream still holds is not the answer, nor kept."""
+    main, spare = mc.start(run, 2)
+    _, port = mc.front(run, [main], memcached={"failover": "spare", "warm_from": "old"},
+                       upstreams={"spare": {"protocol": "memcached", "servers": [spare.text]},
+                                  "old": {"protocol": "memcached", "servers": [f"127.0.0.1:{mc.free_port()}"]}})
+    with mc.Client(port) as c, mc.Client(spare.port) as stale:
+        stale.set(b"k", b"stale")
+        assert [c.get(b"k") for _ in range(5)] == [{}] * 5
+    assert main.stat("curr_items") == 0
+
+
+@pytest.mark.sanitizer
+def test_a_server_goes_within_a_data_block(run):
+    """A reload takes the server away while a client is sending a value for it: the rest is taken, and the value goes where it
+    was begun."""
+    first, second = mc.start(run, 2)
+    p, port = mc.front(run, [first])
+    with mc.Client(port) as c:
+        c.send(b"set k 0 0 10\r\n01234")
+        until(lambda: any(x["state"] == "data" for x in json.loads(p.admin("/api/v1/connections")[2]) if "state" in x), 10, "the block")
+        conf = dict(p.conf)
+        conf["upstreams"]["cache"]["servers"] = [second.text]
+        for _ in range(3):
+            p.reload(conf)
+        assert c.ask(b"56789\r\n") == b"STORED\r\n"
+        assert c.get(b"k") == {}
+    assert first.stat("curr_items") == 1 and second.stat("curr_items") == 0
+
+
+def test_a_warm_up_that_fails_is_a_miss(run):
+    """What the old server says instead of a value is not the client's."""
+    cold, = mc.start(run, 1)
+    warm = run.own(mc.Fake(lambda conn: [conn.send(b"SERVER_ERROR out of memory\r\n") for _ in iter(conn.recv_line, None)]))
+    _, port = mc.front(run, [cold], memcached={"warm_from": "old"}, upstreams={"old": {"protocol": "memcached", "servers": [warm.text]}})
+    with mc.Client(port) as c:
+        assert c.ask(b"get k\r\n", MISS) == MISS
+        assert c.ask(b"get k\r\n", MISS) == MISS
+    assert warm.lines.count(b"get k") == 2
+
+
 @pytest.mark.parametrize("rest", [None, b"\r\nSERVER_ERROR out of memory\r\n"])
 def test_half_a_warm_up_is_not_kept(run, rest):
     """The old server dies within a value, or says more than the value: the client is told, and the new one hears nothing of it."""
@@ -385,8 +453,8 @@ def test_reload_takes_away_a_server_that_has_answered(run):
 
 @pytest.mark.sanitizer
 def test_reload_takes_away_a_listener(run):
-    """A command whose client has left is still under way; another client is in the middle of a line: that one is answered
-    (there is no upstream any more), and then hung up on."""
+    """A command whose client has left is still under way; another client is in the middle of a line: that one is served as
+    before, and then hung up on."""
     asked, go = threading.Event(), threading.Event()
     server = run.own(fake(asked, go, b"END\r\n"))
     p, port = mc.front(run, [server], timeouts={"response": "20s"}, health={"interval": "1h"})
@@ -403,7 +471,7 @@ def test_reload_takes_away_a_listener(run):
         p.reload(conf)
         go.set()
         d.send(b"lf\r\n")
-        assert d.rest().startswith(b"SERVER_ERROR lastack: no server")
+        assert d.rest() == MISS
     with mc.Client(other) as e:
         assert e.get(b"k") == {}
 
@@ -424,3 +492,15 @@ def test_large_values_to_a_client_that_takes_its_time(run):
         c.left = first + c.left
         assert c.values() == dict.fromkeys(keys, value)
     assert p.metrics().sum("lastack_errors_total") == 0
+
+
+def test_a_disk_that_is_full_under_a_value(run):
+    """The command fails at once, its client goes on, and the server is not blamed."""
+    disk = run.own(Disk(run.folder("small"), "1m"))
+    server, = mc.start(run, words=("-I", "16m"))
+    p, port = mc.front(run, [server], buffer={"dir": disk.path}, top={"limits": {"memory": "8MiB"}})
+    with mc.Client(port) as c:
+        c.send(b"set a 0 0 6000000\r\n" + b"x" * 6000000 + b"\r\nget b\r\n")
+        assert c.line().startswith(b"SERVER_ERROR lastack: ")
+        assert c.line() == MISS
+    assert p.metrics().sum("lastack_server_up") == 1 and server.stat("cmd_set") == 0

@@ -119,6 +119,21 @@ def test_chunked_request(run, mode):
         assert c.ask("/").status == 200
 
 
+@pytest.mark.parametrize("size", [65536, 1000, 7])
+def test_chunked_request_behind_a_long_head(run, size):
+    """The head's buffer is full then: the body is read on its own, and not a byte of what follows it."""
+    origin = run.origin(answer=lambda r: (200, r.body, ""))
+    _, port = run.front([origin])
+    pieces = [bytes([65 + i % 26]) * size for i in range(min(2000, (1 << 20) // size))]
+    with Client(port) as c:
+        for end in ("", "X-Sum: 42\r\n"):
+            c.send(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nX-Long: " + b"x" * 5000 + b"\r\n\r\n" +
+                   chunks(*pieces, trailers=end) + request("/next"))
+            assert c.final().body == b"".join(pieces)
+            assert c.final().status == 200
+    assert [m.target for _, m in origin.requests] == ["/", "/next"] * 2
+
+
 @pytest.mark.parametrize("mode", ["buffer", "stream"])
 def test_request_trailers(run, mode):
     origin = run.origin()
@@ -276,6 +291,29 @@ def test_empty_lines_before_a_request(run):
     with Client(port) as c:
         c.send(b"\r\n" + request("/"))
         assert c.final().status == 200
+
+
+def test_empty_line_behind_a_request(run):
+    """The client is idle all the same: the time for the next request holds, and it ends without an answer. A head that
+    begins has its own time."""
+    lastack, port = run.front([run.origin()], listener={"timeouts": {"head": "300ms", "keepalive": "1500ms"}})
+    with Client(port) as idle, Client(port) as late, Client(port) as unfinished:
+        for c in (idle, late, unfinished):
+            c.send(request("/") + b"\r\n")
+            assert c.final().status == 200
+        unfinished.send(b"\r\nGET / HT")
+        assert unfinished.final().status == 408
+        assert late.ask("/").status == 200
+        assert idle.at_end(), "no answer"
+
+
+def test_empty_line_behind_a_request_and_drain(run):
+    lastack, port = run.front([run.origin()])
+    with Client(port) as c:
+        c.send(request("/") + b"\r\n")
+        assert c.final().status == 200
+        assert lastack.stop() == 0
+        assert c.at_end(), "no answer"
 
 
 def test_client_that_half_closes(run):

@@ -1,10 +1,16 @@
 """Servers given by name: the hosts file, and a name server whose answers change."""
+import contextlib
+import copy
+import os
+import shutil
+import signal
 import socket
 import struct
 import threading
 
 import pytest
 
+from harness import netns
 from harness.proxy import SLOW, free_port
 from harness.raw import Client, Origin, get
 from harness.wait import holds, until
@@ -13,10 +19,13 @@ from harness.wait import holds, until
 class Dns:
     """A name server on loopback: names = {name: [addresses]}; a name that is missing does not exist, None is not answered."""
 
-    def __init__(self, names, ttl=1):
+    def __init__(self, names, ttl=1, address="127.0.0.1", port=0, host=netns.HERE):
         self.names, self.ttl, self.asked = names, ttl, 0
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        self.answers = threading.Event()
+        self.answers.set()
+        with host.inside():
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((address, port))
         self.text = "127.0.0.1:%d" % self.sock.getsockname()[1]
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -30,6 +39,7 @@ class Dns:
             if not packet:
                 return
             self.asked += 1
+            self.answers.wait()
             answer = self._answer(packet)
             if answer:
                 self.sock.sendto(answer, peer)
@@ -56,20 +66,20 @@ class Dns:
         return packet[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, count, 0, 0) + question + records
 
     def close(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.sendto(b"", self.sock.getsockname())
+        self.answers.set()
+        self.sock.sendto(b"", self.sock.getsockname())
         self.thread.join(2)
         self.sock.close()
 
 
-def pair(run):
+def pair(run, **where):
     """Two servers with one port and two addresses."""
     port = free_port()
-    return port, [run.own(Origin(answer=lambda r, a=a: (200, a.encode(), ""), address=a, port=port)) for a in ("127.0.0.1", "127.0.0.2")]
+    return port, [run.own(Origin(answer=lambda r, a=a: (200, a.encode(), ""), address=a, port=port, **where)) for a in ("127.0.0.1", "127.0.0.2")]
 
 
-def bodies(port, count=12):
-    with Client(port) as c:
+def bodies(port, count=12, **where):
+    with Client(port, **where) as c:
         return {c.ask().body.decode() for _ in range(count)}
 
 
@@ -135,6 +145,95 @@ def test_no_such_name_at_the_start(run):
     assert "app.test" in lastack.log()
     dns.names["app.test"] = ["127.0.0.1"]
     until(lambda: get(port).status == 200, 20 * SLOW, "the name to be found")
+
+
+def waiting_reload(run):
+    """(proxy, port, name server, port of the servers, configuration): a reload from 127.0.0.2 to a name that is not answered yet."""
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1"]}))
+    lastack, port = run.front([f"127.0.0.2:{at}"], resolver={"servers": [dns.text]})
+    conf = copy.deepcopy(lastack.conf)
+    conf["upstreams"]["app"]["servers"] = [f"app.test:{at}"]
+    lastack.write(conf)
+    dns.answers.clear()
+    lastack.process.signal(signal.SIGHUP)
+    until(lambda: dns.asked, 5 * SLOW, "the question")
+    return lastack, port, dns, at, conf
+
+
+@pytest.mark.sanitizer
+def test_a_reload_to_a_name(run):
+    """The present configuration serves until the name has been looked up."""
+    lastack, port, dns, _, _ = waiting_reload(run)
+    assert bodies(port) == {"127.0.0.2"} and lastack.reloads() == 0
+    dns.answers.set()
+    until(lambda: lastack.reloads() == 1, 5 * SLOW, "the reload")
+    assert bodies(port) == {"127.0.0.1"}
+
+
+@pytest.mark.sanitizer
+def test_a_reload_while_another_waits_for_a_name(run):
+    """The last file given is the one that counts; a wrong one leaves the one that waits alone."""
+    lastack, port, dns, at, conf = waiting_reload(run)
+    lastack.reload({**conf, "upstreams": {}}, expect="failure")
+    conf["upstreams"]["app"]["servers"] = [f"127.0.0.2:{at}"]
+    lastack.reload(conf)
+    dns.answers.set()
+    holds(lambda: lastack.reloads() == 1 and bodies(port, 1) == {"127.0.0.2"}, 0.3, "the last one")
+
+
+@pytest.mark.sanitizer
+def test_a_reload_while_the_first_names_are_awaited(run):
+    """It is made up for."""
+    at, _ = pair(run)
+    dns = run.own(Dns({"app.test": ["127.0.0.1"]}))
+    dns.answers.clear()
+    lastack, port = run.front([f"app.test:{at}"], resolver={"servers": [dns.text]}, ready=False)
+    until(lambda: dns.asked, 10 * SLOW, "the question")
+    conf = copy.deepcopy(lastack.conf)
+    conf["upstreams"]["app"]["servers"] = [f"127.0.0.2:{at}"]
+    lastack.write(conf)
+    lastack.process.signal(signal.SIGHUP)
+    dns.answers.set()
+    until(lastack.ready, 10 * SLOW, "/readyz")
+    until(lambda: lastack.reloads() == 1, 5 * SLOW, "the reload")
+    assert bodies(port) == {"127.0.0.2"}
+
+
+@pytest.mark.sanitizer
+def test_a_reload_changes_the_name_servers(run):
+    at, _ = pair(run)
+    dns = [run.own(Dns({"app.test": [address]}, ttl=3600)) for address in ("127.0.0.1", "127.0.0.2")]
+    lastack, port = run.front([f"app.test:{at}"], resolver={"servers": [dns[0].text]})
+    assert bodies(port) == {"127.0.0.1"}
+    lastack.reload({**lastack.conf, "resolver": {"servers": [dns[1].text]}})
+    assert bodies(port) == {"127.0.0.2"} and dns[1].asked
+    dns.append(run.own(Dns({})))
+    lastack.reload({**lastack.conf, "resolver": {"servers": [dns[2].text]}})
+    assert bodies(port) == {"127.0.0.2"} and dns[2].asked, "what is known stays known"
+
+
+@pytest.mark.sanitizer
+def test_a_reload_reads_the_systems_name_servers_again(run):
+    """A host with a resolv.conf of its own, that changes."""
+    host = run.own(netns.Host(f"{netns.PREFIX}names"))
+    folder = f"/etc/netns/{host.name}"
+    os.makedirs(folder)
+    run.own(contextlib.ExitStack()).callback(shutil.rmtree, folder)
+
+    def use(address):
+        with open(f"{folder}/resolv.conf", "w") as f:
+            f.write(f"nameserver {address}\n")
+    use("127.0.0.1")
+    at, _ = pair(run, host=host)
+    dns = [run.own(Dns({"app.test": [a]}, ttl=3600, address=a, port=53, host=host)) for a in ("127.0.0.1", "127.0.0.2")]
+    lastack, port = run.front([f"app.test:{at}"], resolver={"servers": "system", "max_ttl": "1h"}, host=host)
+    assert bodies(port, host=host) == {"127.0.0.1"}
+    lastack.reload()
+    assert not dns[1].asked
+    use("127.0.0.2")
+    lastack.reload()
+    assert bodies(port, host=host) == {"127.0.0.2"} and dns[1].asked
 
 
 @pytest.mark.sanitizer

@@ -1,15 +1,22 @@
 """Reload under load: nobody notices, nothing grows, the connections to the servers stay."""
+import contextlib
 import copy
 import json
+import os
+import shutil
+import signal
 import socket
+import tempfile
+import threading
 import time
 
 import pytest
 
 from harness import memcached
 from harness.peers import clean
-from harness.proxy import KIND
-from harness.raw import Client, get, request
+from harness.process import Process
+from harness.proxy import BIN, KIND, OPTIONS, SLOW, Proxy, config, free_port
+from harness.raw import Client, Origin, get, request
 from harness.wait import holds, scale, until
 
 RELOADS = scale(20, 100)
@@ -155,3 +162,269 @@ def test_a_listener_that_changes_its_protocol(run):
                 proxy.reload(http)
                 assert c.rest() == b""
         assert get(port).status == 200
+
+
+@pytest.mark.parametrize("way", ["server", "upstream", "protocol"])
+def test_the_cap_holds_for_a_server_that_leaves_and_returns(run, way):
+    """Its connections outlive the configurations that do not name it: they count, and carry requests again."""
+    first, other = run.backend(), run.backend()
+    proxy, port = run.front([first], workers=2, pool={"max": 4})
+    with_it = copy.deepcopy(proxy.conf)
+    without = copy.deepcopy(proxy.conf)
+    upstream = without["upstreams"]["app"]
+    if way == "server":
+        upstream["servers"] = [other.text]
+    elif way == "upstream":
+        without["upstreams"] = {"other": upstream | {"servers": [other.text]}}
+        without["listen"][0]["upstream"] = "other"
+    else:
+        upstream["protocol"] = "memcached"
+        without["listen"][0]["protocol"] = "memcached"
+    for _ in range(3):
+        clean(run.load(port, clients=32, requests=300).result())
+        proxy.reload(without)
+        proxy.reload(with_it)
+    clean(run.load(port, clients=32, requests=300).result())
+    seen = first.stats()
+    assert seen["open_max"] <= 4 and seen["over_cap"] == 0
+    assert seen["accepted"] <= (4 if way != "protocol" else 16), "they were used again"
+
+
+@pytest.mark.sanitizer
+def test_a_unix_listener_that_goes_serves_who_has_connected(run):
+    """Clients that no worker has accepted yet, when a reload takes their listener away, are answered."""
+    backend = run.backend()
+    proxy, port = run.front([backend], workers=2, pool={"max": 8})
+    conf = copy.deepcopy(proxy.conf)
+    path = str(run.directory / "front.sock")
+    with_it = {**conf, "listen": conf["listen"] + [{**conf["listen"][0], "name": "local", "address": "unix:" + path}]}
+    proxy.reload(with_it)
+    proxy.write(conf)
+    proxy.process.signal(signal.SIGSTOP)
+    clients = []
+    for _ in range(200):
+        s = run.own(socket.socket(socket.AF_UNIX))
+        s.settimeout(20)
+        s.connect(path)
+        s.sendall(request("/", headers="Connection: close\r\n"))
+        clients.append(s)
+    proxy.process.signal(signal.SIGHUP)
+    proxy.process.signal(signal.SIGCONT)
+    assert [s.recv(12) for s in clients] == [b"HTTP/1.1 200"] * 200
+    until(lambda: proxy.reloads() == 2, 10, "the reload")
+    assert not os.path.exists(path)
+
+
+def test_a_reload_says_what_needs_a_restart(run):
+    proxy, port = run.front([run.backend()], workers=len(os.sched_getaffinity(0)) + 1)
+    proxy.reload({**proxy.conf, "workers": "auto", "admin": {"address": "127.0.0.1:1"}, "user": "nobody", "limits": {"header_bytes": "64KiB"}})
+    for key in ("workers", "admin.address", "user", "limits.header_bytes"):
+        assert any(key + ": " in line and "restart" in line for line in proxy.log().split("\n")), key
+    own = {"name": "own", "address": f"0.0.0.0:{proxy.admin_port}", "upstream": "app"}
+    proxy.reload({**proxy.conf, "listen": proxy.conf["listen"] + [own]}, expect="failed")
+    assert "in use; this process has it as its admin.address" in proxy.log()
+    assert get(port).status == 200
+
+
+@pytest.mark.sanitizer
+def test_a_server_goes_while_requests_wait_for_another(run):
+    """Its last response ends at a worker whose colleagues wait, and do not know the server any more: its connection stays where
+    it is, and no descriptor is mixed up."""
+    stays, goes = run.backend(delay_us=300000), run.backend(delay_us=600000)
+    proxy, port = run.front([stays, goes], workers=2, pool={"max": 1}, timeouts={"response": "60s"})
+    stdin = f"/proc/{proxy.process.pid}/fd/0"
+    conf, before = copy.deepcopy(proxy.conf), os.readlink(stdin)
+    conf["upstreams"]["app"]["servers"] = [stays.text]
+    clients = [run.own(Client(port)) for _ in range(16)]
+    for c in clients:
+        c.send(request("/"))
+    until(lambda: goes.stats()["requests"] == 1 and stays.stats()["requests"] >= 1, 10, "both to be at work")
+    proxy.reload(conf)
+    assert [c.final().status for c in clients] == [200] * len(clients)
+    assert os.readlink(stdin) == before
+    assert goes.stats()["requests"] == 1 and stays.stats()["open_max"] == 1
+    goes.close()
+    until(lambda: proxy.metrics().sum("lastack_connections", server=goes.text) == 0, 10, "its connection to go")
+
+
+def test_the_cap_holds_while_an_upstream_changes_its_name(run):
+    """Under load, several times: the backend never sees more connections than pool.max. Requests that wait for what is no more
+    are told so; nothing else fails."""
+    backend = run.backend(delay_us=2000)
+    proxy, port = run.front([backend], workers=2, pool={"max": 4})
+    conf = copy.deepcopy(proxy.conf)
+    app = conf["upstreams"]["app"]
+    load = run.load(port, clients=16, duration_ms=600000)
+    for n in range(8):
+        requests = backend.stats()["requests"]
+        until(lambda: backend.stats()["requests"] > requests + 200, 20, "the load to go on")
+        name = f"app{n % 4 * n % 3}"  # also one that there was before
+        conf["upstreams"] = {name: app}
+        conf["listen"][0]["upstream"] = name
+        proxy.reload(conf)
+    found = load.stop()
+    assert set(found["status"]) <= {"200", "503"}
+    clean({**found, "status_5xx": 0})
+    assert backend.stats()["open_max"] <= 4
+
+
+def test_an_upstream_returns_beside_the_one_that_took_its_place(run):
+    """Each has its own cap again, also while a connection of the first life is at work."""
+    go = threading.Event()
+
+    def answer(r):
+        if r.target == "/slow":
+            go.wait(30)
+        return 200, b"", ""
+    origin = run.own(Origin(answer=answer))
+    proxy, port = run.front([origin], workers=1, pool={"max": 1}, timeouts={"response": "60s"})
+    conf, second = copy.deepcopy(proxy.conf), free_port()
+    app = conf["upstreams"]["app"]
+    with Client(port) as c:
+        c.send(request("/slow"))
+        until(lambda: proxy.metrics().sum("lastack_connections", state="busy") == 1, 5, "the request to be at work")
+        conf["upstreams"] = {"other": app}
+        conf["listen"][0]["upstream"] = "other"
+        proxy.reload(conf)
+        conf["upstreams"] = {"app": app, "other": app}
+        conf["listen"].append({"name": "again", "address": f"127.0.0.1:{second}", "upstream": "app"})
+        for _ in range(2):
+            proxy.reload(conf)
+        assert get(second).status == 200
+        go.set()
+        assert c.final().status == 200
+    assert get(port).status == 200
+
+
+def test_a_server_that_drains_gets_no_more_requests(run):
+    """Also while requests wait: those that come free are not used again."""
+    stays, drains = run.backend(delay_us=5000), run.backend(delay_us=5000)
+    proxy, port = run.front([stays, drains], workers=2, pool={"max": 2})
+    load = run.load(port, clients=32, duration_ms=600000)
+    until(lambda: drains.stats()["requests"] > 50, 20, "the load")
+    conf = copy.deepcopy(proxy.conf)
+    conf["upstreams"]["app"]["servers"] = [stays.text, {"address": drains.text, "drain": True}]
+    proxy.reload(conf)
+    last, more = drains.stats()["requests"], stays.stats()["requests"]
+    until(lambda: stays.stats()["requests"] > more + 100, 20, "the load to go on")
+    assert drains.stats()["requests"] <= last + 2
+    clean(load.stop())
+
+
+def test_an_upstream_that_changes_its_protocol_with_requests_waiting(run):
+    """They were made for the protocol it had: none of them is sent to what speaks another one."""
+    slow = run.backend(delay_us=60000000)
+    other = run.own(socket.create_server(("127.0.0.1", 0)))
+    other.setblocking(False)
+    proxy, port = run.front([slow], workers=1, pool={"max": 1}, timeouts={"response": "60s"})
+    with Client(port) as first, Client(port) as second:
+        first.send(request("/working"))
+        until(lambda: slow.stats()["requests"] == 1, 5, "the only connection to be at work")
+        second.send(request("/waiting"))
+        until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 5, "the next one to wait")
+        conf = copy.deepcopy(proxy.conf)
+        conf["upstreams"]["app"] |= {"protocol": "fastcgi", "servers": ["127.0.0.1:%d" % other.getsockname()[1]],
+                                     "fastcgi": {"root": str(run.directory)}}
+        proxy.reload(conf)
+        assert second.final().status in (502, 503)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
+def test_a_listener_gets_another_name(run):
+    proxy, port = run.front([run.backend()], workers=2)
+    assert get(port).status == 200
+    conf = copy.deepcopy(proxy.conf)
+    conf["listen"][0]["name"] = "shop"
+    proxy.reload(conf)
+    assert get(port).status == 200
+    until(lambda: len(proxy.access()) == 2, 5, "both lines")
+    assert sorted(line["listener"] for line in proxy.access()) == ["shop", "web"]
+    assert list(proxy.metrics().by("lastack_client_connections", "listener")) == ["shop"]
+
+
+def test_fewer_workers_in_the_file_than_run(run):
+    """Their number stays; each goes on to have its connection to a memcached server."""
+    server, = memcached.start(run)
+    proxy, port = memcached.front(run, [server], top={"workers": 4})
+    proxy.reload({**proxy.conf, "workers": 1})
+    for _ in range(40):
+        with memcached.Client(port) as c:
+            assert c.set(b"k", b"v") == b"STORED\r\n"
+
+
+@pytest.mark.sanitizer
+def test_a_reload_before_it_is_ready(run):
+    """While the first file is being read; the one that is there afterwards counts."""
+    old, new = run.origin(answer=lambda r: (200, b"old", "")), run.origin(answer=lambda r: (200, b"new", ""))
+    proxy, port = run.front([old])
+    assert proxy.stop() == 0
+    conf = copy.deepcopy(proxy.conf)
+    conf["upstreams"]["app"]["servers"] = [new.text]
+    with open(proxy.conf_path) as f:
+        first = f.read()
+    os.unlink(proxy.conf_path)
+    os.mkfifo(proxy.conf_path)
+    proxy.process = Process([BIN, "run", proxy.conf_path], proxy.directory, "again", env=OPTIONS)
+    fifo = until(lambda: os.open(proxy.conf_path, os.O_WRONLY | os.O_NONBLOCK), 5 * SLOW, "it to read")  # else: no reader
+    proxy.process.signal(signal.SIGHUP)
+    os.unlink(proxy.conf_path)
+    proxy.write(conf)
+    os.write(fifo, first.encode())
+    os.close(fifo)
+    proxy.stopped = False
+    until(proxy.ready, 10 * SLOW, "/readyz")
+    until(lambda: proxy.reloads() == 1, 5 * SLOW, "the reload")
+    assert get(port).body == b"new"
+
+
+def as_nobody(run, address, folder):
+    """A proxy that root has started and that has become nobody, in a folder where it may read its configuration."""
+    listen = [{"name": "web", "address": address, "upstream": "app"}]
+    proxy = run.own(Proxy(config({"app": {"servers": [run.backend().text]}}, listen, user="nobody", log={"access": "off"}), folder))
+    return proxy, copy.deepcopy(proxy.conf)
+
+
+@pytest.fixture
+def anybodys(run):
+    """A folder that everybody may look into."""
+    folder = tempfile.mkdtemp()
+    run.own(contextlib.ExitStack()).callback(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    return folder
+
+
+def test_a_listener_that_root_opened_is_narrowed(run, anybodys):
+    """From every address to one of them and back."""
+    port = free_port()
+    proxy, conf = as_nobody(run, f"0.0.0.0:{port}", anybodys)
+    for address in ("127.0.0.1", "0.0.0.0"):
+        conf["listen"][0]["address"] = f"{address}:{port}"
+        proxy.reload(conf)
+        assert get(port).status == 200
+    assert get(port, address="127.0.0.2").status == 200
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_next_process_shares_the_port(run, anybodys, shared):
+    """Whether the one before has its sockets as the user, or as root because it has no `user`."""
+    port = free_port()
+    before = run.proxy(config({"app": {"servers": [run.backend().text]}}, f"127.0.0.1:{port}", **({"user": "nobody"} if shared else {}),
+                              log={"access": "off"}))
+    as_nobody(run, f"127.0.0.1:{port}", anybodys)
+    assert before.stop() == 0 and get(port).status == 200
+
+
+@pytest.mark.parametrize("owner", ["root", "nobody"])
+def test_the_permissions_of_a_unix_listener_that_root_opened(run, anybodys, owner):
+    """Whoever's folder it is in."""
+    shutil.chown(anybodys, owner)
+    path = os.path.join(anybodys, "front.sock")
+    proxy, conf = as_nobody(run, f"unix:{path}", anybodys)
+    for mode in ("0666", "0600"):
+        conf["listen"][0]["mode"] = mode
+        proxy.reload(conf)
+        assert os.stat(path).st_mode & 0o777 == int(mode, 8)
+    shutil.chown(path, "root")
+    proxy.reload(conf)
+    until(lambda: "listen web: its permissions cannot be changed" in proxy.log(), 5, "the complaint")

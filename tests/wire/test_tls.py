@@ -228,6 +228,16 @@ def test_ocsp_response_is_stapled(run, ca):
     assert "Cert Status: good" in s_client(port, "-status", ca=ca)
 
 
+def test_two_kinds_of_key_with_a_stapled_response(run, ca):
+    """Each client gets the certificate that it can take, and the response that belongs to it, if there is one."""
+    rsa, ec = ca.issue("both", ("DNS:test",), kind="rsa"), ca.issue("both", ("DNS:test",), kind="ec")
+    _, port = run.front([run.origin()], listener={"tls": {"certificates": [{**rsa.conf, "ocsp": ca.ocsp(rsa)}, ec.conf]}})
+    for algorithm, stapled in (("rsa_pss_rsae_sha256", True), ("ecdsa_secp256r1_sha256", False)):
+        for version in ("-tls1_2", "-tls1_3"):
+            said = s_client(port, "-status", "-servername", "test", "-sigalgs", algorithm, version, ca=ca)
+            assert ("Cert Status: good" in said) == stapled and ("no response sent" in said) != stapled, (algorithm, said)
+
+
 def broken(path):
     """The same response with a wrong last byte: without certificates in it, that is the signature's."""
     data = bytearray(open(path, "rb").read())
@@ -504,6 +514,24 @@ def test_a_stalled_handshake_ends_at_its_timeout(run, ca):
                 pass
             raise ConnectionError
     until(lambda: handshakes(proxy).get("timeout") == 1, 5, "the timeout to be counted")
+
+
+def test_a_record_in_pieces_gives_no_new_time(run, ca):
+    """A byte of a record is none of a head: whoever sends them one by one has as long as everybody."""
+    _, port = tls_front(run, ca, [run.origin()], listener={"timeouts": {"head": "400ms", "keepalive": "400ms"}})
+    with Client(port, tls=client_context()) as c, socket.socket(fileno=os.dup(c.sock.fileno())) as s:
+        s.setblocking(False)
+        s.send(b"\x17\x03\x03\x40\x00")
+
+        def ended():
+            try:
+                s.send(b"x")
+                return not s.recv(100)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+        until(ended, 10, "its end", every=0.1)
 
 
 def test_handshakes_over_the_limit_are_shed_and_others_served(run, ca):

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import threading
 
@@ -11,6 +13,7 @@ import pytest
 import websockets
 
 from harness import proxy, raw
+from harness.certs import Authority, client_context
 from harness.process import Process
 from harness.proxy import ROOT, SLOW
 from harness.wait import holds, until
@@ -207,6 +210,37 @@ async def connect_once(url):
         pass
 
 
+def test_a_client_that_is_late_for_its_upgrade(run):
+    """An answer just before it fills what the kernel takes for this client: nothing of the 101 and what follows is lost."""
+    switched = threading.Event()
+
+    def handler(c):
+        while (r := c.request()):
+            if r.get("Upgrade"):
+                c.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+                switched.set()
+                c.to_end()
+                return
+            c.reply(200, b"x" * int(r.target[1:]))
+    origin, port = run.origin(handler), proxy.free_port()
+    run.proxy(proxy.config({"app": {"servers": [origin.text], "pool": {"tunnels": 64, "max": 64}}},
+                           [{"name": "web", "address": f"127.0.0.1:{port}"}], workers=1,
+                           routes=[{"path": "/", "upstream": "app", "upgrade": ["websocket"]}]))
+    upgrade = raw.request("/up", headers="Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    most, size = 0, 1 << 22  # what the kernel takes: searched for by halves
+    while size - most > 1:
+        middle = (most + size) // 2
+        switched.clear()
+        with raw.Client(port, receive_buffer=4096) as c:
+            c.send(raw.request(f"/{middle}") + upgrade)
+            if switched.wait(0.05 * SLOW):
+                most = middle
+            else:
+                size = middle
+            assert len(c.final().body) == middle
+            assert c.response().status == 101 and c.exactly(5) == b"hello"
+
+
 def test_a_tunnel_that_is_silent_too_long(run):
     p, url = front(run, "python", timeouts={"tunnel": "1s"})
 
@@ -259,3 +293,142 @@ def test_h2c_never(run, upgrade):
     out = subprocess.run(["curl", "-s", "--http2-prior-knowledge", f"http://127.0.0.1:{port}/"], capture_output=True, timeout=30)
     assert out.returncode != 0
     holds(lambda: len(origin.requests) == seen, 0.2, "nothing of it reached the server")
+
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-One: 1\r\nX-Two: " + b"2" * 300 + b"\r\n\r\n"
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+ROUTES = [{"host": "*", "path": "/chat", "upstream": "app", "upgrade": ["websocket"]}]
+
+
+def switched(run, *pieces, **top):
+    """What a client has of these pieces of a server: each has been read before the next one is sent."""
+    gate = []
+
+    def serve(connection):
+        connection.request()
+        for piece in pieces:
+            assert gate[0].ask("/gate").status == 404  # in order: the only worker has read what came before
+            connection.send(piece)
+        connection.to_end()
+    port = proxy.free_port()
+    run.proxy(proxy.config({"app": {"servers": [run.origin(serve).text]}}, [{"name": "web", "address": f"127.0.0.1:{port}"}], workers=1,
+                           routes=ROUTES, **top))
+    gate.append(run.own(raw.Client(port)))
+    with raw.Client(port) as c:
+        c.send(raw.request("/chat", headers=UPGRADE))
+        answer = c.response()
+        early = b"".join(pieces)[len(SWITCH):]
+        return answer.status, answer.headers, c.exactly(len(early)) == early
+
+
+SWITCHED = (101, [("X-One", "1"), ("X-Two", "2" * 300), ("Via", "1.1 lastack"), ("Connection", "Upgrade"), ("Upgrade", "websocket")], True)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("cut", [1, 60, 140, len(SWITCH) - 1, len(SWITCH)])
+def test_a_101_that_comes_in_pieces(run, cut):
+    assert switched(run, SWITCH[:cut], SWITCH[cut:] + b"early bytes") == SWITCHED
+
+
+def test_more_behind_a_101_than_a_buffer_holds(run):
+    assert switched(run, SWITCH + os.urandom(60 << 10), limits={"header_bytes": "4KiB"}) == SWITCHED
+
+
+@pytest.mark.sanitizer
+def test_one_tunnel_too_many_where_a_connection_idles(run):
+    """It is refused in the same moment in which it is given its connection, which goes on serving others."""
+    def serve(connection):
+        while (request := connection.request()):
+            connection.send(SWITCH if request.get("Upgrade") else raw.response())
+    origin, port = run.origin(serve), proxy.free_port()
+    p = run.proxy(proxy.config({"app": {"servers": [origin.text], "pool": {"max": 4, "tunnels": 1}}},
+                               [{"name": "web", "address": f"127.0.0.1:{port}"}], workers=1, routes=ROUTES))
+    with raw.Client(port) as held:
+        held.send(raw.request("/chat", headers=UPGRADE))
+        assert held.response().status == 101
+        for _ in range(3):
+            assert raw.get(port, "/chat").status == 200
+            with raw.Client(port) as c:
+                c.send(raw.request("/chat", headers=UPGRADE))
+                assert c.response().status == 503
+    assert len(origin.connections) == 2
+    assert p.metrics().sum("lastack_errors_total", cause="tunnels_full") == 3
+
+
+def test_one_tunnel_too_many_on_a_connection_that_was_to_be_its_last(run):
+    """Nothing was said on it, so its server would not know that it is to hang up."""
+    def serve(connection):
+        while connection.request():
+            connection.send(SWITCH)
+    origin, port = run.origin(serve), proxy.free_port()
+    p = run.proxy(proxy.config({"app": {"servers": [origin.text], "pool": {"max": 4, "tunnels": 1, "max_requests": 1, "goodbye_timeout": "60s"}}},
+                               [{"name": "web", "address": f"127.0.0.1:{port}"}], workers=1, routes=ROUTES))
+    with raw.Client(port) as held, raw.Client(port) as c:
+        held.send(raw.request("/chat", headers=UPGRADE))
+        assert held.response().status == 101
+        c.send(raw.request("/chat", headers=UPGRADE))
+        assert c.response().status == 503
+        until(lambda: p.metrics().sum("lastack_connections_closed_total", by="proxy", reason="aborted_exchange") == 1, 10, "its end")
+        assert p.metrics().sum("lastack_connections") == 1
+
+
+@contextlib.contextmanager
+def tunnel(run, serve, **client):
+    """(proxy, client) after the 101; then serve(connection) has the server's side."""
+    def handler(connection):
+        connection.request()
+        connection.send(SWITCH)
+        serve(connection)
+    port = proxy.free_port()
+    listener = {"name": "web", "address": f"127.0.0.1:{port}"}
+    if "tls" in client:
+        pair = Authority(run.folder("ca")).issue()
+        listener["tls"] = {"certificates": [pair.conf]}
+    p = run.proxy(proxy.config({"app": {"servers": [run.origin(handler).text]}}, [listener], workers=1, routes=ROUTES))
+    with raw.Client(port, **client) as c:
+        c.send(raw.request("/chat", headers=UPGRADE))
+        assert c.response().status == 101
+        yield p, c
+
+
+@pytest.mark.parametrize("size", [1, 40000, 80000, 120000])
+def test_a_fin_behind_much(run, size):
+    """However much of it is there at once, what is behind it is passed on."""
+    go, sent, data = threading.Event(), threading.Event(), os.urandom(size)
+
+    def serve(connection):
+        go.wait(20)
+        connection.send(data)
+        connection.sock.shutdown(socket.SHUT_WR)
+        sent.set()
+        connection.to_end()
+    with tunnel(run, serve, receive_buffer=1 << 20) as (p, c):
+        p.process.signal(signal.SIGSTOP)
+        go.set()
+        sent.wait(5)  # more than the sockets take is sent later
+        p.process.signal(signal.SIGCONT)
+        assert c.to_end() == data
+
+
+@pytest.mark.sanitizer
+def test_a_client_that_leaves_without_a_close_notify(run):
+    """As browsers do. What it said arrives, and the end behind it is no reset, whatever the server still says."""
+    read, got, data = threading.Event(), [], os.urandom(50000)
+
+    def serve(connection):
+        read.wait(20)
+        try:
+            connection.send(b"more")
+            got.append(connection.to_end())
+        except ConnectionError as error:
+            got.append(error)
+    with tunnel(run, serve, tls=client_context()) as (p, c):
+        c.send(data)
+        socket.socket(fileno=os.dup(c.sock.fileno())).shutdown(socket.SHUT_WR)
+        until(lambda: p.metrics().sum("lastack_connections", state="tunnel") == 0, 10, "the tunnel's end")
+        read.set()
+        assert until(lambda: got, 10, "the server to be done") == [data]
+        until(lambda: p.metrics().sum("lastack_connections") == 0, 10, "the connection's end")
+        assert p.metrics().sum("lastack_connections_closed_total", by="proxy", reason="tunnel_end") == 1
