@@ -74,6 +74,7 @@ struct la_call {
     bool last_pulled, ended_chunks;
     uint64_t trailers_sent;
     size_t read_max;     /* how much a read may bring; set by the exchange */
+    bool filled;         /* the last read took all that it could: there may be more */
     size_t seen;
     struct la_buf *partial; /* a response head that came in pieces */
     struct la_buf *trailer;

@@ -307,6 +307,8 @@ static void response_over(struct la_call *c, size_t extra, bool by_fin)
     la_http1_write_trailers(&trailers, &c->decoder);
     enum la_verdict verdict;
     enum la_close_cause cause = LA_CLOSE_GOODBYE;
+    if (c->filled && !by_fin && la_stream_peek(&conn->stream) == LA_PEEK_BYTES)
+        extra++;
     if (by_fin) {
         verdict = la_stream_fin(&conn->stream) ? LA_GONE : LA_BACKEND_ENDS;
         cause = c->goodbye ? LA_CLOSE_GOODBYE : LA_CLOSE_CLOSE_DELIMITED;
@@ -523,6 +525,7 @@ static void read_response(struct la_call *c)
         }
         if (c->head_done)
             la_call_progress(c, c->response_ms);
+        c->filled = (size_t)n == most;
         if (!take_bytes(c, (size_t)n))
             return;
         c->on->flush(c);
@@ -573,7 +576,7 @@ static void begin(struct la_call *c, struct la_conn *conn)
     c->debt_n = 0;
     c->last_pulled = c->ended_chunks = false;
     c->seen = 0;
-    c->keep_alive = c->doubtful = c->bounded = false;
+    c->keep_alive = c->doubtful = c->bounded = c->filled = false;
     c->body_left = c->body_length;
     c->decoder = (struct la_http_body){0};
     c->begun_ns = c->sent_ns = la_loop_now_ns(c->env->loop);

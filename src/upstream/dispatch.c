@@ -68,7 +68,7 @@ bool la_conn_in_doubt(const struct la_conn *c)
     return c->fresh || atomic_load_explicit(&c->outlet->pool.server->quiet, memory_order_relaxed) < TRUSTED;
 }
 
-/* 0: quiet; else as la_stream_peek says. */
+/* As la_stream_peek says. */
 static int look(struct la_conn *c, bool replayable, uint64_t now)
 {
     if (!worth_a_look(c, replayable, now))
@@ -80,6 +80,21 @@ static int look(struct la_conn *c, bool replayable, uint64_t now)
     return seen;
 }
 
+/* What a look at a free connection has seen: false when it can carry nothing any more; then it has been ended. */
+static bool is_quiet(struct la_conn *c, int seen, uint64_t now)
+{
+    if (seen == LA_PEEK_QUIET)
+        return true;
+    if (seen == LA_PEEK_ENDING) {
+        la_conn_said_end(c);
+        return false;
+    }
+    if (seen < 0)
+        la_clock_fin(&c->outlet->pool.server->clock, (now - c->item.idle_ns) / MS, now);
+    la_conn_end_and_offer(c, seen < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, seen > 0);
+    return false;
+}
+
 /* The pool's choice, made sure of: what the peek finds dead is ended here. NULL: none. */
 struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last_resort, bool *goodbye)
 {
@@ -89,18 +104,10 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
         if (p.item == NULL)
             return NULL;
         struct la_conn *c = la_container(p.item, struct la_conn, item);
-        int quiet = look(c, replayable, now);
-        if (quiet == 0) {
+        if (is_quiet(c, look(c, replayable, now), now)) {
             *goodbye = p.goodbye;
             return c;
         }
-        if (quiet == LA_PEEK_ENDING) {
-            la_conn_said_end(c);
-            continue;
-        }
-        if (quiet < 0)
-            la_clock_fin(&o->pool.server->clock, (now - c->item.idle_ns) / MS, now);
-        la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
     }
 }
 
@@ -178,15 +185,9 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     bool going = is_going(o);
     struct la_waiter *w = going ? NULL : la_queue_oldest(q, o->index);
     bool parked = c->item.state == LA_CONN_PARKED;
-    int quiet = arrived && !parked ? la_stream_peek(&c->stream) : 0;
-    if (quiet == LA_PEEK_ENDING) {
-        la_conn_said_end(c);
+    uint64_t now = la_now_ns(o->branch->home);
+    if (arrived && !parked && !is_quiet(c, la_stream_peek(&c->stream), now))
         return;
-    }
-    if (quiet != 0) {
-        la_conn_end_and_offer(c, quiet < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, quiet > 0);
-        return;
-    }
     if (parked && arrived) { /* asked for because only parked ones were left: a safe request rides it */
         if (w && w->replayable && la_stream_peek(&c->stream) == 0)
             la_dispatch_give(w, c, true);
@@ -213,7 +214,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     if (!alone && conn_to_foreign(c, dialed, mine_ns(w)))
         return;
     if (w) {
-        la_dispatch_give(w, c, false);
+        if (dialed || arrived || is_quiet(c, look(c, w->replayable, now), now))
+            la_dispatch_give(w, c, false);
         return;
     }
     /* It is published as idle now: who waits since we looked? */

@@ -1,10 +1,11 @@
 """No response ever reaches the wrong client: every response carries its request's token, whatever goes wrong around it."""
+import socket
 import threading
 
 import pytest
 
 from harness.proxy import KIND
-from harness.raw import Client, response
+from harness.raw import Client, request, response
 from harness.wait import FULL, scale, until
 
 REQUESTS = scale(10000 if KIND == "release" else 3000, 500000)  # for each of the two ways to buffer
@@ -81,3 +82,49 @@ def test_bytes_while_idle_are_nobodys_answer(run):
             assert (r.status, r.body) == (200, b"/%d-next" % n)
     assert len(origin.connections) >= rounds, "each of those connections was given up"
     until(lambda: proxy.metrics().sum("lastack_connections_closed_total", reason="unexpected_bytes") >= rounds, 5, "the reason")
+
+
+def queued(proxy):
+    until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 10, "a request in line")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_as_long_as_a_read_hides_nothing_behind_it(run, method):
+    """64 KiB, and a second answer behind them: it is not the one of who waits for the connection."""
+    asked, go = threading.Event(), threading.Event()
+
+    def handler(c):
+        while (r := c.request()):
+            if r.target != "/long":
+                c.reply(200, b"yours")
+                continue
+            asked.set()
+            go.wait(10)
+            go.clear()
+            length = 65536 - len(response(200, b"x" * 65000)) + 65000
+            c.send(response(200, b"x" * length) + response(200, b"poison"))
+
+    proxy, port = run.front([run.origin(handler)], workers=1, pool={"max": 1})
+    for _ in range(10):
+        asked.clear()
+        with Client(port) as one, Client(port) as two:
+            one.send(request("/long"))
+            assert asked.wait(10)
+            two.send(request("/mine", method))
+            queued(proxy)
+            go.set()
+            assert len(one.response().body) > 65000
+            assert two.response().body == b"yours"
+
+
+def test_a_connection_that_ended_is_not_given_to_one_that_waits(run):
+    """The server hangs up with its answer and does not say so before: no request that must not be sent twice rides it."""
+    def handler(c):
+        c.request()
+        c.sock.send(response(200, b"ok"), socket.MSG_MORE)  # one segment with the FIN
+
+    proxy, port = run.front([run.origin(handler)], workers=1, pool={"max": 1})
+    clients = [run.own(Client(port)) for _ in range(20)]
+    for c in clients:
+        c.send(request("/", "POST", body=b"once"))
+    assert [c.response().status for c in clients] == [200] * 20
