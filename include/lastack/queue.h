@@ -27,6 +27,7 @@ struct la_waiter {
     struct la_queue *queue; /* NULL: not waiting */
     struct la_conn *dial;   /* a dial that is its own (a retry in a lost connection's place) */
     uint64_t arrived_ns;    /* 0 at first; a retry keeps it */
+    uint64_t waits_ns;      /* in line since, also while a dial fails and it goes elsewhere; 0: it has had a connection */
     uint64_t tried;         /* bit set of outlets whose dials failed */
     bool covered;
     bool moved; /* on its branch's list of those who waited when a new configuration came */

@@ -100,6 +100,7 @@ struct la_health {
     _Atomic uint64_t out_until_ns; /* 0: in */
     _Atomic int outs;              /* consecutive times out: doubles the pause */
     _Atomic int probing;           /* one request tries it */
+    _Atomic bool unreachable;      /* the last failure was a dial's */
     _Atomic uint64_t probe_since_ns;
     _Atomic bool check_down;       /* the active check says so */
     _Atomic int check_streak;      /* active: successes > 0, failures < 0 */
@@ -107,8 +108,10 @@ struct la_health {
     _Atomic uint64_t last_ok_ns;   /* last real response */
 };
 void la_health_ok(struct la_health *h, uint64_t now_ns);
-/* Returns true when this failure put the server out. */
-bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, uint64_t now_ns);
+/* A dial succeeded: that refutes failed dials, but no failed requests. */
+void la_health_connected(struct la_health *h, uint64_t now_ns);
+/* Returns true when this failure put the server out. dial: it could not be connected to. */
+bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, bool dial, uint64_t now_ns);
 /* An active check's verdict; returns true when it changed the server's state. */
 bool la_health_checked(struct la_health *h, const struct la_conf_upstream *conf, bool ok, uint64_t now_ns);
 bool la_health_up(const struct la_health *h); /* for metrics */
@@ -116,6 +119,12 @@ bool la_health_up(const struct la_health *h); /* for metrics */
 bool la_health_usable(const struct la_health *h, uint64_t now_ns, bool *probe);
 /* Claims the probe; false: another one has it. */
 bool la_health_claim_probe(struct la_health *h, uint64_t now_ns);
+/* The probe, if there is one, ended without a verdict: the next may try. */
+static inline void la_health_probe_over(struct la_health *h)
+{
+    if (atomic_load_explicit(&h->probing, memory_order_relaxed))
+        atomic_store(&h->probing, 0);
+}
 
 /* ---- counters: one writer each (the worker), read by the main thread ---- */
 

@@ -245,7 +245,7 @@ static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause c
     bool servers_fault =
         (cause == LA_CLOSE_RACE && !reused) ||
         ((cause == LA_CLOSE_TIMEOUT || cause == LA_CLOSE_PROTOCOL_ERROR) && x->branch->outlets > 1);
-    if (servers_fault && la_health_failed(&o->pool.server->health, x->branch->conf, now_ns(x)))
+    if (servers_fault && la_health_failed(&o->pool.server->health, x->branch->conf, false, now_ns(x)))
         la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label,
                        x->branch->shared->name, la_err_info(e)->text);
     if (cause == LA_CLOSE_RACE && reused && gone)

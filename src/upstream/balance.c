@@ -26,12 +26,13 @@ static bool usable(const struct la_outlet *o, const struct la_waiter *w, uint64_
 }
 
 /* Could it take one more at once? */
-static bool available(const struct la_outlet *o)
+static bool available(const struct la_outlet *o, uint64_t now_ns)
 {
     struct la_server *s = o->pool.server;
     if (o->pool.count[LA_CONN_IDLE] > 0)
         return true;
-    if (atomic_load_explicit(&s->budget->used, memory_order_relaxed) < atomic_load_explicit(&s->max, memory_order_relaxed))
+    if (now_ns >= o->no_dial_until_ns &&
+        atomic_load_explicit(&s->budget->used, memory_order_relaxed) < atomic_load_explicit(&s->max, memory_order_relaxed))
         return true;
     for (unsigned i = 0; i < s->workers; i++)
         if (atomic_load_explicit(&s->cell[i].idle, memory_order_relaxed) > 0)
@@ -74,32 +75,46 @@ static struct la_outlet *by_hash(struct la_branch *b, const struct la_waiter *w,
     return best;
 }
 
-static bool less_loaded(const struct la_outlet *a, const struct la_outlet *b, uint64_t now_ns)
+/* Requests under way, and those to come: a dial is for one. */
+static uint64_t load(const struct la_outlet *o)
 {
-    uint64_t la = (uint64_t)atomic_load_explicit(&a->pool.server->busy, memory_order_relaxed);
-    uint64_t lb = (uint64_t)atomic_load_explicit(&b->pool.server->busy, memory_order_relaxed);
-    uint64_t x = la * weight(b, now_ns), y = lb * weight(a, now_ns);
-    return x < y || (x == y && a->turn > b->turn);
+    struct la_server *s = o->pool.server;
+    int n = atomic_load_explicit(&s->busy, memory_order_relaxed) + atomic_load_explicit(&s->dialing, memory_order_relaxed);
+    return (uint64_t)n;
+}
+
+/* < 0: a has less to do for its weight than b. */
+static int compare_load(const struct la_outlet *a, const struct la_outlet *b, uint64_t now_ns)
+{
+    uint64_t x = load(a) * weight(b, now_ns), y = load(b) * weight(a, now_ns);
+    return (x > y) - (x < y);
+}
+
+static bool is_candidate(const struct la_outlet *o, const struct la_waiter *w, bool backup, bool must_be_free, uint64_t now_ns)
+{
+    return o->conf->backup == backup && usable(o, w, now_ns) && (!must_be_free || available(o, now_ns));
 }
 
 /* Every candidate earns its weight, the best pays for all: nginx's smooth weighted round robin. For least connections the
- * same turns break ties. */
+ * candidates are those with the least load. */
 static struct la_outlet *by_turn(struct la_branch *b, const struct la_waiter *w, bool backup, bool must_be_free,
                                  uint64_t now_ns)
 {
-    struct la_outlet *best = NULL;
+    struct la_outlet *best = NULL, *least = NULL;
     long total = 0;
+    for (unsigned i = 0; b->conf->balance == LA_BALANCE_LEAST_CONNECTIONS && i < b->outlets; i++) {
+        struct la_outlet *o = b->outlet[i];
+        if (is_candidate(o, w, backup, must_be_free, now_ns) && (least == NULL || compare_load(o, least, now_ns) < 0))
+            least = o;
+    }
     for (unsigned i = 0; i < b->outlets; i++) {
         struct la_outlet *o = b->outlet[i];
-        if (o->conf->backup != backup || !usable(o, w, now_ns) || (must_be_free && !available(o)))
+        if (!is_candidate(o, w, backup, must_be_free, now_ns) || (least && compare_load(o, least, now_ns) > 0))
             continue;
         long earns = weight(o, now_ns);
         o->turn += earns;
         total += earns;
-        bool better = best == NULL || (b->conf->balance == LA_BALANCE_LEAST_CONNECTIONS
-                                           ? less_loaded(o, best, now_ns)
-                                           : o->turn > best->turn);
-        if (better)
+        if (best == NULL || o->turn > best->turn)
             best = o;
     }
     if (best)

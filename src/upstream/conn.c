@@ -145,6 +145,9 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     struct la_port_pair *pair;
     int fd = dial_any(o, &pair);
     if (fd < 0 && local_shortage(-fd)) {
+        if (fd == -EAGAIN && la_addr_family(&o->pool.server->addr) == AF_UNIX)
+            la_log_limited(LA_LOG_WARN, 10000, "server %s of upstream %s does not accept: the backlog of its socket is full; is it hung, "
+                           "or its listen backlog too small?", o->pool.server->label, o->branch->shared->name);
         if (fd == -EMFILE || fd == -ENFILE)
             la_log_limited(LA_LOG_ERROR, 10000, "no descriptor for a connection to %s: raise the open files limit",
                            o->pool.server->label);
@@ -225,7 +228,7 @@ static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
     c->reserved = NULL;
     c->on_check = NULL;
     la_stat_add(&o->pool.stats->dial_failures, 1);
-    if (!on_check && la_health_failed(&o->pool.server->health, o->branch->conf, la_now_ns(u)))
+    if (!on_check && la_health_failed(&o->pool.server->health, o->branch->conf, true, la_now_ns(u)))
         la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label, o->branch->shared->name,
                     la_err_info(e)->text);
     struct la_branch *b = o->branch;
@@ -256,6 +259,8 @@ static void dial_done(struct la_conn *c)
                           memory_order_relaxed);
     la_hist_record(&o->branch->stats->phase[LA_PHASE_CONNECT], us);
     dial_over(c);
+    if (!c->on_check)
+        la_health_connected(&o->pool.server->health, la_now_ns(u));
     uint64_t max_age = o->branch->conf->pool.max_age_ms * 1000000u;
     if (max_age) /* ten percent either way, so that a burst's connections do not all end at once */
         c->item.last_by_ns = la_now_ns(u) + max_age / 10 * 9 + la_random(&u->random) % (max_age / 5 + 1);

@@ -49,6 +49,7 @@ void la_dispatch_give(struct la_waiter *w, struct la_conn *c, bool goodbye)
         atomic_fetch_sub(&up->waiting, 1);
         q->served++;
     }
+    w->waits_ns = 0;
     la_dispatch_take(c, goodbye);
     w->on_conn(w, c);
 }
@@ -218,6 +219,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
             la_dispatch_give(w, c, false);
         return;
     }
+    if (dialed) /* for a probe whose request has left */
+        la_health_probe_over(&o->pool.server->health);
     /* It is published as idle now: who waits since we looked? */
     if (!alone)
         conn_to_foreign(c, false, UINT64_MAX);
@@ -425,6 +428,7 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
         atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
     }
     c->fresh = false;
+    la_health_probe_over(&o->pool.server->health); /* if it was one: its request has its answer, or left without */
     if (cause == LA_CLOSE_UNEXPECTED_BYTES) /* such a server has trust to earn again */
         atomic_store_explicit(&o->pool.server->quiet, 0, memory_order_relaxed);
     if (v == LA_REUSE && c->item.goodbye) {
@@ -455,8 +459,9 @@ void la_conn_redial(struct la_conn **cp, enum la_close_cause cause, struct la_wa
     struct la_branch *b = o->branch;
     *cp = NULL;
     la_conn_end(c, cause, false);
+    la_health_probe_over(&o->pool.server->health);
     bool probe;
-    bool fine = !o->retired && atomic_load(&o->pool.server->budget->used) <= atomic_load(&o->pool.server->max) &&
+    bool fine = !is_going(o) && atomic_load(&o->pool.server->budget->used) <= atomic_load(&o->pool.server->max) &&
                 la_health_usable(&o->pool.server->health, la_now_ns(b->home), &probe) && !probe;
     if (fine && la_conn_dial(o, w, NULL, NULL))
         return;

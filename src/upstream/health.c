@@ -17,14 +17,20 @@ void la_health_ok(struct la_health *h, uint64_t now_ns)
         atomic_store(&h->outs, 0);
         atomic_store(&h->up_since_ns, now_ns);
     }
-    if (atomic_load_explicit(&h->probing, memory_order_relaxed))
-        atomic_store(&h->probing, 0);
+    la_health_probe_over(h);
     if (now_ns - atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed) > 100000000u)
         atomic_store_explicit(&h->last_ok_ns, now_ns, memory_order_relaxed);
 }
 
-bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, uint64_t now_ns)
+void la_health_connected(struct la_health *h, uint64_t now_ns)
 {
+    if (atomic_load_explicit(&h->unreachable, memory_order_relaxed))
+        la_health_ok(h, now_ns);
+}
+
+bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, bool dial, uint64_t now_ns)
+{
+    atomic_store(&h->unreachable, dial);
     int failures = atomic_fetch_add(&h->failures, 1) + 1;
     uint64_t until = atomic_load(&h->out_until_ns);
     bool was_probe = atomic_exchange(&h->probing, 0) != 0;

@@ -66,7 +66,8 @@ static bool make_room(struct la_queue *q, struct la_outlet *o, struct la_waiter 
     return false;
 }
 
-enum helped { HELPED, POKED, STUCK };
+enum helped { HELPED, POKED, STUCK, SHORT };
+/* SHORT: no port, no descriptor, a full backlog: the server is not to blame, but cannot be dialed. */
 /* Other workers: none is asked; one is; one is once more, and at the cap it shall give what it has. */
 enum ask { ASK_NOBODY, ASK, ASK_AGAIN };
 
@@ -81,6 +82,7 @@ static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_
         return HELPED;
     }
     bool full = atomic_load(&s->budget->used) >= atomic_load(&s->max), last = ask == ASK_AGAIN && full;
+    enum helped in_vain = STUCK;
     if (ask && foreign_idle(o) > q->pokes &&
         la_dispatch_poke(o, w->replayable, last, last ? q->n - q->dials - shutting(o) : 0)) {
         q->pokes++;
@@ -93,6 +95,8 @@ static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_
             if (la_conn_dial(o, NULL, NULL, NULL))
                 return HELPED;
             la_place_put(s);
+            o->no_dial_until_ns = la_now_ns(o->branch->home) + RETRY_MS * MS;
+            in_vain = SHORT;
         }
     }
     /* No place, or no port: what is left stands in the way. */
@@ -100,16 +104,13 @@ static enum helped help_with(struct la_queue *q, struct la_outlet *o, struct la_
         return HELPED;
     if (full && ask && q->pokes == 0 && la_dispatch_poke(o, w->replayable, true, q->n - q->dials - shutting(o)))
         q->pokes++;
-    return STUCK;
+    return in_vain;
 }
 
-/* Does one thing for the waiters that nothing is under way for. A server that is past its time out gets one of them. */
-static enum helped help(struct la_queue *q, enum ask ask)
+/* The same where o may be out: past its pause it gets one of the waiters. */
+static enum helped help_by(struct la_queue *q, struct la_outlet *o, enum ask ask)
 {
-    struct la_branch *b = q->branch;
-    uint64_t now = la_now_ns(b->home);
-    struct la_outlet *o = q->outlet ? q->outlet : q->chosen ? q->chosen : la_balance_choose(b, q->uncovered, now);
-    q->chosen = NULL;
+    uint64_t now = la_now_ns(q->branch->home);
     struct la_waiter *w = o ? la_queue_oldest(q, o->index) : NULL;
     bool probe;
     if (w == NULL || !la_health_usable(&o->pool.server->health, now, &probe))
@@ -118,8 +119,44 @@ static enum helped help(struct la_queue *q, enum ask ask)
         return STUCK;
     enum helped h = help_with(q, o, w, ask);
     if (probe && h != HELPED) /* the probe never went out */
-        atomic_store(&o->pool.server->health.probing, 0);
+        la_health_probe_over(&o->pool.server->health);
     return h;
+}
+
+/* The next in line behind w that may go to any server. */
+static struct la_waiter *untried_behind(const struct la_queue *q, struct la_waiter *w)
+{
+    while ((w = la_list_next(&q->waiters, w, struct la_waiter, node)) != NULL && w->tried)
+        ;
+    return w;
+}
+
+/* Does one thing for the waiters that nothing is under way for. What cannot be done by one server may be done by another, or
+ * for somebody behind who may go where the first has been in vain. */
+static enum helped help(struct la_queue *q, enum ask ask)
+{
+    struct la_branch *b = q->branch;
+    struct la_outlet *o = q->outlet ? q->outlet : q->chosen;
+    struct la_waiter *w = q->uncovered;
+    uint64_t now = la_now_ns(b->home);
+    q->chosen = NULL;
+    while (w) {
+        if (o == NULL)
+            o = la_balance_choose(b, w, now);
+        enum helped h = help_by(q, o, ask);
+        if (h == HELPED || h == POKED)
+            return h;
+        if (q->outlet)
+            break;
+        struct la_outlet *next = h == SHORT ? la_balance_choose(b, w, now) : NULL;
+        if (next && next->no_dial_until_ns <= now) {
+            o = next;
+            continue;
+        }
+        w = w->tried ? untried_behind(q, w) : NULL;
+        o = NULL;
+    }
+    return STUCK;
 }
 
 /* Connections come free: at this rate, how long until the queue is empty? Slower than a dial: dial more. Asked each
@@ -267,7 +304,9 @@ struct la_conn *la_upstreams_acquire(struct la_branch *b, struct la_waiter *w, e
         q->served = 0;
         q->dial_allow = LA_DIALS_AT_ONCE;
     }
-    uint64_t waited = now - w->arrived_ns, timeout = b->conf->queue.timeout_ms * MS;
+    if (w->waits_ns == 0)
+        w->waits_ns = now;
+    uint64_t waited = now - w->waits_ns, timeout = b->conf->queue.timeout_ms * MS;
     la_timer_init(&w->timeout, u->loop, on_timeout);
     la_queue_add(q, w);
     la_timer_set(&w->timeout, timeout > waited ? (timeout - waited) / MS : 0);

@@ -68,7 +68,7 @@ static int choose(struct bench *b)
 
 static void take_down(struct bench *b, unsigned i)
 {
-    la_health_failed(&server(b, i)->health, &b->conf, now);
+    la_health_failed(&server(b, i)->health, &b->conf, false, now);
 }
 
 /* Smooth weighted round robin: exact in every round, and spread within it. */
@@ -141,6 +141,14 @@ static void full(void)
         count[choose(&b)]++;
     CHECK(count[0] == 5 && count[1] == 5);
     atomic_store(&server(&b, 0)->cell[0].idle, 0);
+    b.outlet[1].no_dial_until_ns = now + 1; /* the other one has places, but no port */
+    atomic_fetch_add(&server(&b, 0)->max, 1);
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(choose(&b), 0);
+    b.outlet[1].no_dial_until_ns = now;
+    atomic_fetch_sub(&server(&b, 0)->max, 1);
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(choose(&b), 1);
     while (la_place_take(server(&b, 1)))
         ;
     count[0] = count[1] = 0;
@@ -170,6 +178,15 @@ static void least_connections(void)
     atomic_store(&server(&b, 1)->busy, 0);
     for (int i = 0; i < 100; i++)
         CHECK_EQ(choose(&b), 1);
+    bench_fini(&b);
+
+    bench_init(&b, LA_BALANCE_LEAST_CONNECTIONS, NULL, 2);
+    atomic_store(&server(&b, 0)->dialing, 1); /* a dial is a request to come */
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(choose(&b), 1);
+    atomic_store(&server(&b, 0)->dialing, 0);
+    for (int i = 0; i < 100; i++) /* what it did not get then is no debt */
+        CHECK_EQ(choose(&b), i % 2);
     bench_fini(&b);
 
     bench_init(&b, LA_BALANCE_LEAST_CONNECTIONS, NULL, 4); /* all idle: in turn, not always the first */

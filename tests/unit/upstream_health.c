@@ -35,7 +35,7 @@ static bool probes(void)
 
 static bool fails(void)
 {
-    return la_health_failed(&h, &conf, now);
+    return la_health_failed(&h, &conf, false, now);
 }
 
 static void in_a_row(void)
@@ -77,6 +77,27 @@ static void probing(void)
     CHECK(usable() && la_health_up(&h));
     CHECK_EQ(atomic_load(&h.up_since_ns), now);
     CHECK(!fails() && !fails() && fails()); /* counting starts anew */
+}
+
+/* What a dial says refutes what dials said; a probe that leaves makes way. */
+static void reachable(void)
+{
+    begin();
+    for (int i = 0; i < 3; i++)
+        la_health_failed(&h, &conf, true, now);
+    CHECK(!usable());
+    la_health_connected(&h, now);
+    CHECK(usable() && la_health_up(&h));
+    CHECK_EQ(atomic_load(&h.up_since_ns), now);
+
+    while (!fails())
+        ;
+    now += S;
+    CHECK(la_health_claim_probe(&h, now));
+    la_health_connected(&h, now); /* it never was unreachable */
+    CHECK(!usable() && !probes());
+    la_health_probe_over(&h);
+    CHECK(probes() && !la_health_up(&h));
 }
 
 static void pauses_double(void)
@@ -167,6 +188,7 @@ int main(void)
 {
     in_a_row();
     probing();
+    reachable();
     pauses_double();
     last_ok();
     active();

@@ -1,10 +1,13 @@
 """Which server takes a request: weights, turns, load, hashes, backups, draining, slow start. Counted at the servers."""
 import collections
+import contextlib
+import socket
 import threading
 
 import pytest
 
-from harness.raw import Client, Crowd, get
+from harness.proxy import free_port
+from harness.raw import Client, Crowd, Origin, get
 from harness.wait import until
 
 
@@ -54,6 +57,68 @@ def test_least_connections(run):
     assert ask_many(port, 100) == {1: 100}
     gate.set()
     assert crowd.results() == [200]
+
+
+def test_what_was_busy_once_is_no_debt(run):
+    """A server that was slow for long has its share again, not all that it missed."""
+    gate = threading.Event()
+
+    def slow(c):
+        while c.request():
+            gate.wait(20)
+            c.reply(200, b"0")
+    stuck, quick = run.origin(slow), names(run, 2)[1]
+    _, port = run.front([stuck, quick], balance="least_connections", workers=1)
+    crowd = Crowd(1, lambda n: get(port, "/held", timeout=30).status)
+    until(lambda: len(stuck.requests) == 1, 5, "a request to be held")
+    assert ask_many(port, 300) == {1: 300}
+    gate.set()
+    assert crowd.results() == [200]
+    assert ask_many(port, 100) == {0: 50, 1: 50}
+
+
+def test_a_server_that_cannot_be_dialed_leaves_the_work_to_the_other(run):
+    """The backlog of a Unix socket is full: that is no failure of the server, and nobody waits for it while another one has
+    room."""
+    path = f"{run.directory}/hung.sock"
+    together = threading.Barrier(8, timeout=20)
+
+    def eight_at_once(c):
+        while c.request():
+            together.wait()
+            c.reply(200, b"ok")
+    with contextlib.ExitStack() as stack:
+        hung = stack.enter_context(socket.socket(socket.AF_UNIX))
+        hung.bind(path)
+        hung.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+                filler.setblocking(False)
+                filler.connect(path)
+        proxy, port = run.front([f"unix:{path}", run.origin(eight_at_once)], workers=1)
+        assert Crowd(8, lambda n: [get(port, timeout=30).status for _ in range(5)]).results() == [[200] * 5] * 8
+        assert "the backlog of its socket is full" in proxy.log()
+        assert proxy.metrics().sum("lastack_server_up") == 2
+
+
+def test_who_has_tried_a_server_in_vain_holds_up_nobody(run):
+    """One that can only wait for the other server is first in line; the ones behind it may use what it may not."""
+    gate = threading.Event()
+    port_of_one = free_port()
+
+    def held(c):
+        while c.request():
+            gate.wait(20)
+            c.reply(200, b"two")
+    two = run.origin(held)
+    proxy, port = run.front([f"127.0.0.1:{port_of_one}", two], workers=1, pool={"max": 1}, passive={"failures": 0}, queue={"timeout": "30s"})
+    crowd = Crowd(2, lambda n: get(port, "/held", timeout=30).body)
+    until(lambda: len(two.requests) == 1 and proxy.metrics().sum("lastack_queue_length") == 1, 5, "one held, one in line")
+    run.own(Origin(answer=lambda r: (200, b"one", ""), port=port_of_one))
+    assert [get(port, timeout=15).body for _ in range(3)] == [b"one"] * 3
+    gate.set()
+    assert crowd.results() == [b"two"] * 2
 
 
 def test_hash_by_header(run):

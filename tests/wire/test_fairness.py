@@ -3,7 +3,7 @@ import threading
 import time
 
 from harness.peers import clean
-from harness.raw import Client, Origin, request
+from harness.raw import Client, Crowd, Origin, get, request
 from harness.wait import scale, until
 
 WAITERS = 300
@@ -137,3 +137,31 @@ def test_none_times_out_under_load(run):
     seen = backend.stats()
     assert seen["over_cap"] == 0 and seen["open_max"] <= 2
     assert seen["accepted"] == seen["requests"] == result["done"]
+
+
+def test_time_at_a_server_is_no_time_in_line(run):
+    """A request that its server has lost after longer than queue.timeout waits for another one as any request does."""
+    asked, give_up, gate = threading.Event(), threading.Event(), threading.Event()
+
+    def dies(c):
+        c.request()
+        asked.set()
+        give_up.wait(20)
+        c.close()
+
+    def busy(c):
+        while c.request():
+            gate.wait(20)
+            c.reply(200, b"second")
+    other = run.origin(busy)
+    proxy, port = run.front([run.origin(dies), other], workers=1, balance="round_robin", pool={"max": 1}, queue={"timeout": "2s"})
+    lost = Crowd(1, lambda n: get(port, timeout=30).body)
+    assert asked.wait(10)
+    holder = Crowd(1, lambda n: get(port, timeout=30).body)
+    until(lambda: len(other.requests) == 1, 10, "the other server to be at work")
+    since = time.monotonic()
+    until(lambda: time.monotonic() - since > 2.1, 10, "queue.timeout")
+    give_up.set()
+    until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 10, "the lost request in line")
+    gate.set()
+    assert lost.results() == holder.results() == [b"second"]

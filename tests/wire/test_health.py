@@ -1,11 +1,12 @@
 """Health: what puts a server out, what brings it back, and what must never count. Judged by who got requests."""
 import socket
+import threading
 import time
 
 import pytest
 
 from harness.proxy import SLOW, free_port
-from harness.raw import Client, Origin, get
+from harness.raw import Client, Origin, get, request
 from harness.wait import holds, until
 
 
@@ -122,6 +123,51 @@ def test_checks_are_spared_under_load(run):
             assert c.ask("/real").status == 200
             holds(lambda: True, 0.02)
     assert sum(m.target == "/health" for _, m in origin.requests) <= 1
+
+
+def test_a_slow_answer_to_the_first_request_keeps_nobody_out(run):
+    """The server could not be connected to, and can be again: what it makes of the first request does not matter for that."""
+    address, gate, held = free_port(), threading.Event(), threading.Event()
+
+    def serve(c):
+        while (r := c.request()):
+            if r.target == "/slow":
+                held.set()
+                gate.wait(20)
+            c.reply(200, r.target.encode())
+    lastack, port = run.front([f"127.0.0.1:{address}"], workers=1, passive={"failures": 1, "out": "100ms", "out_max": "100ms"})
+    assert get(port).status == 502
+    run.own(Origin(serve, port=address))
+    with Client(port) as c:
+        c.send(request("/slow"))
+        assert held.wait(10)
+        assert [get(port, "/fast").body for _ in range(3)] == [b"/fast"] * 3
+        gate.set()
+        assert c.response().body == b"/slow"
+
+
+def test_a_probe_that_ends_without_an_answer_makes_way_for_the_next(run):
+    """The server was out for what it answered; the one request that tries it again leaves before its answer."""
+    state, held = {"bad": True}, threading.Event()
+
+    def serve(c):
+        while (r := c.request()):
+            if state["bad"]:
+                return c.reset()
+            if r.target == "/left":
+                held.set()
+                c.to_end()
+                return
+            c.reply(200, b"well")
+    lastack, port = run.front([run.origin(serve)], workers=1, retry={"max": 0}, queue={"timeout": "5s"},
+                              passive={"failures": 1, "out": "100ms", "out_max": "100ms"}, pool={"abort_wait": "50ms"})
+    assert get(port).status == 502
+    state["bad"] = False
+    with Client(port) as c:
+        c.send(request("/left"))
+        assert held.wait(10)
+        c.reset()
+    assert get(port).status == 200
 
 
 def test_a_lost_race_never_counts(run):
