@@ -130,50 +130,45 @@ static bool has_answers(const struct la_mclient *c)
     return c->out.n || c->more;
 }
 
-static void arm(struct la_mclient *c)
+/* Milliseconds left of ms since ns; 0 ms is no bound. */
+static uint64_t left_of(const struct la_mclient *c, uint64_t ms, uint64_t ns)
+{
+    uint64_t now = now_of(c), spent = now > ns ? (now - ns) / 1000000u : 0;
+    return ms == 0 ? UINT64_MAX : ms > spent ? ms - spent : 0;
+}
+
+/* How long may what it does now still take? Bytes that come put off the end of a pause, not the end of the whole. */
+static uint64_t time_left(const struct la_mclient *c)
 {
     const struct la_front *f = c->front;
-    uint64_t ms = 0;
     if (has_answers(c))
-        ms = f->write_ms;
-    else if (c->state != LA_MCLIENT_LINE)
-        ms = f->body_ms;
-    else if (c->in_n > c->at)
-        ms = f->head_ms;
-    else if (c->commands_n == 0)
-        ms = f->keepalive_ms;
-    if (ms)
+        return left_of(c, f->write_ms, c->progress_ns);
+    if (c->state != LA_MCLIENT_LINE) {
+        uint64_t whole = f->min_rate && f->body_ms ? f->body_ms + c->received * 1000 / f->min_rate : 0;
+        return la_min64(left_of(c, f->body_ms, c->progress_ns), left_of(c, whole, c->since_ns));
+    }
+    if (c->commands_n) /* nothing is asked of it before they are answered */
+        return UINT64_MAX;
+    return c->in_n > c->at ? left_of(c, f->head_ms, c->since_ns) : left_of(c, f->keepalive_ms, c->progress_ns);
+}
+
+static void arm(struct la_mclient *c)
+{
+    uint64_t ms = time_left(c);
+    if (ms != UINT64_MAX)
         la_timer_set(&c->timer, ms);
     else
         la_timer_stop(&c->timer);
 }
 
-static uint64_t ms_since(const struct la_mclient *c, uint64_t ns)
-{
-    uint64_t now = now_of(c);
-    return now > ns ? (now - ns) / 1000000u : 0;
-}
-
 static void on_timer(struct la_timer *t)
 {
     struct la_mclient *c = la_container(t, struct la_mclient, timer);
-    const struct la_front *f = c->front;
-    bool over;
-    if (has_answers(c))
-        over = ms_since(c, c->progress_ns) >= f->write_ms;
-    else if (c->state != LA_MCLIENT_LINE)
-        over = ms_since(c, c->progress_ns) >= f->body_ms ||
-               ms_since(c, c->since_ns) >
-                   f->body_ms + (f->min_rate ? c->received * 1000 / f->min_rate : UINT64_MAX / 2);
-    else if (c->in_n > c->at) /* a line that does not end; unless it waits for earlier answers */
-        over = c->commands_n == 0 && ms_since(c, c->since_ns) >= f->head_ms;
-    else
-        over = c->commands_n == 0 && ms_since(c, c->progress_ns) >= f->keepalive_ms;
-    if (!over) {
+    if (time_left(c) > 0) {
         arm(c);
         return;
     }
-    la_stat_add(&f->stats->timeouts, 1);
+    la_stat_add(&c->front->stats->timeouts, 1);
     end(c, has_answers(c));
 }
 
@@ -235,6 +230,7 @@ static void want(struct la_mclient *c)
 static void pump(struct la_mclient *c)
 {
     c->entered++;
+    bool asked = c->commands_n > 0;
     uint64_t had, gone = 0;
     c->closing |= c->front->draining && c->state == LA_MCLIENT_LINE && c->in_n == c->at &&
                   la_stream_peek(&c->stream) != LA_PEEK_BYTES; /* what has arrived is answered */
@@ -248,6 +244,8 @@ static void pump(struct la_mclient *c)
         gone += had - c->out.n;
         c->more = !c->abort && c->out.n == 0 && had > 0 && !la_list_empty(&c->commands); /* perhaps, and no event tells */
     } while (c->more && gone < LA_TURN_BYTES);
+    if (asked && c->commands_n == 0 && c->state == LA_MCLIENT_LINE)
+        c->since_ns = now_of(c); /* the rest of a line behind them has its time from now on */
     if (!c->dead && c->abort && c->out.n == 0)
         end(c, true);
     if (!c->dead && c->closing && la_list_empty(&c->commands) && c->out.n == 0)

@@ -1,7 +1,7 @@
 /* memcached_stats.c: `stats` of several servers as one answer: numbers that add up are added up under their
- * own names, then every server's lines under "SERVER:name". A server that does not answer is left out. What
- * is not a list of STAT lines
- * (`stats reset`) is answered as the first server did. */
+ * own names, then every server's lines under "SERVER:name". Lists of keys (`stats cachedump`: ITEM, `stats detail
+ * dump`: PREFIX) are those of all servers. A server that does not answer is left out. What is no list (`stats
+ * reset`) is answered as the first server did. */
 #include "memcached.h"
 
 #include <stdio.h>
@@ -55,21 +55,31 @@ static void add_up(char *text, uint64_t *total, bool *seen)
         l += 5;
         size_t n = strcspn(l, " \r");
         for (size_t i = 0; i < la_count(sums); i++)
-            if (strlen(sums[i]) == n && memcmp(sums[i], l, n) == 0) {
+            if (strlen(sums[i]) == n && memcmp(sums[i], l, n) == 0 && l[n] == ' ' && l[n + 1] >= '0' && l[n + 1] <= '9') {
                 total[i] += strtoull(l + n, NULL, 10);
                 seen[i] = true;
             }
     }
 }
 
-static void prefixed(struct la_mcommand *m, struct la_mpart *p, char *text)
+/* The kinds of lines that a list is made of. */
+static bool is_list_line(const char *l)
+{
+    return strncmp(l, "STAT ", 5) == 0 || strncmp(l, "ITEM ", 5) == 0 || strncmp(l, "PREFIX ", 7) == 0 || strncmp(l, "END", 3) == 0;
+}
+
+/* A server's lines: numbers with its name, keys without the listener's prefix. Keys of others are not the client's business. */
+static void pass_lines(struct la_mcommand *m, struct la_mpart *p, char *text)
 {
     char *l, buf[1024];
-    const char *label = p->server->label;
     while ((l = line(&text)) != NULL) {
-        if (strncmp(l, "STAT ", 5) != 0)
-            continue;
-        int n = snprintf(buf, sizeof buf, "STAT %s:%s\r\n", label, l + 5);
+        int n = 0;
+        if (strncmp(l, "STAT ", 5) == 0)
+            n = snprintf(buf, sizeof buf, "STAT %s:%s\r\n", p->server->label, l + 5);
+        else if (strncmp(l, "ITEM ", 5) == 0 && strncmp(l + 5, m->prefix, m->prefix_n) == 0)
+            n = snprintf(buf, sizeof buf, "ITEM %s\r\n", l + 5 + m->prefix_n);
+        else if (strncmp(l, "PREFIX ", 7) == 0)
+            n = snprintf(buf, sizeof buf, "%s\r\n", l);
         if (n > 0 && (size_t)n < sizeof buf)
             out(m, buf, (size_t)n);
     }
@@ -80,11 +90,14 @@ void la_mstats_emit(struct la_mcommand *m)
     uint64_t total[la_count(sums)] = {0};
     bool seen[la_count(sums)] = {false};
     struct la_mpart *p, *first = NULL;
+    bool list = false;
     la_list_each(&m->parts, p, struct la_mpart, node)
     {
         char *text = p->err == LA_OK ? flat(m->env, &p->store) : NULL;
-        if (text && first == NULL)
+        if (text && first == NULL) {
             first = p;
+            list = is_list_line(text);
+        }
         if (text)
             add_up(text, total, seen);
         la_mem_put(m->env, text, p->store.n + 1);
@@ -94,9 +107,6 @@ void la_mstats_emit(struct la_mcommand *m)
         out(m, m->text, strlen(m->text));
         return;
     }
-    bool list =
-        first->store.first && first->store.n >= 5 &&
-        (memcmp(first->store.first->p, "STAT ", 5) == 0 || memcmp(first->store.first->p, "END\r\n", 5) == 0);
     if (!list) {
         m->client->held -= first->store.n;
         la_mstore_move(m->env, &first->store, &m->client->out, first->store.n);
@@ -112,7 +122,7 @@ void la_mstats_emit(struct la_mcommand *m)
     {
         char *text = p->err == LA_OK ? flat(m->env, &p->store) : NULL;
         if (text)
-            prefixed(m, p, text);
+            pass_lines(m, p, text);
         la_mem_put(m->env, text, p->store.n + 1);
     }
     out(m, "END\r\n", 5);

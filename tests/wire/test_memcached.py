@@ -131,6 +131,35 @@ def test_stats_of_key_prefixes(run):
         assert c.until(b"MN\r\n") == b"PREFIX x get 0 hit 0 set 1 del 0\r\nEND\r\nVALUE x:1 0 1\r\na\r\nEND\r\nMN\r\n"
 
 
+def test_keys_of_all_servers(run):
+    """`stats cachedump`, by which PHP's getAllKeys goes: every server's keys, as this listener's clients know them."""
+    servers = mc.start(run, 3)
+    _, port = mc.front(run, servers, listener={"memcached": {"prefix": "app:"}})
+    for s in servers:
+        with mc.Client(s.port) as c:
+            c.set(b"foreign", b"x")
+    keys = {b"k%d" % n for n in range(30)}
+
+    def dumped(at):
+        with mc.Client(at) as c:
+            lines = c.ask(b"stats cachedump 1 100\r\n", b"END\r\n").split(b"\r\n")
+            return {line.split()[1] for line in lines if line.startswith(b"ITEM ")}
+
+    def same():  # a server tells of its keys when it has moved them to where it looks
+        there = [{k[4:] for k in dumped(s.port) if k.startswith(b"app:")} for s in servers]
+        return all(there) and dumped(port) == set().union(*there) <= keys
+    with mc.Client(port) as c:
+        for key in keys:
+            c.set(key, b"x")
+        until(same, 10, "the keys of all three")
+        assert c.ask(b"stats cachedump 30 100\r\n", b"END\r\n") == b"END\r\n"
+        assert c.ask(b"stats detail on\r\n") == b"OK\r\n"
+        for key in keys:
+            c.set(key, b"x")
+        dump = c.ask(b"stats detail dump\r\n", b"END\r\n").split(b"\r\n")
+        assert sum(int(line.split()[7]) for line in dump if line.startswith(b"PREFIX app ")) == len(keys)
+
+
 def test_flush_and_verbosity_reach_all(run):
     servers = mc.start(run, 3)
     _, port = mc.front(run, servers)

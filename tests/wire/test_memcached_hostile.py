@@ -3,6 +3,8 @@ Whatever they are, another client's get is its own, and a server hears no comman
 import threading
 import time
 
+import pytest
+
 from harness import memcached as mc
 from harness.wait import until
 
@@ -133,3 +135,40 @@ def test_an_early_error_to_a_set(run):
         assert c.line() == b"SERVER_ERROR object too large for cache\r\n"
         assert victim.get(b"victim") == {b"victim": b"02"}
 
+
+
+@pytest.mark.parametrize("begin", [b"get ", b"set a 0 0 100000\r\n"])
+def test_a_client_that_drips(run, begin):
+    """A byte now and then does not keep a line, or a data block, open for ever."""
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], top={"workers": 1}, listener={"timeouts": {"head": "500ms", "body": "500ms"}})
+    with mc.Client(port) as c:
+        c.send(begin)
+
+        def dripped():
+            try:
+                c.send(b"a")
+            except OSError:
+                return True
+            return p.metrics().sum("lastack_client_connections") == 0
+        until(dripped, 10, "the client to be cut off", every=0.1)
+    assert p.metrics().sum("lastack_client_timeouts_total") == 1
+
+
+def test_a_line_behind_a_slow_answer_has_its_time(run):
+    """What has come of the next command waits for the answer before it; its time begins with that."""
+    gate = threading.Event()
+
+    def slow(conn):
+        while (line := conn.recv_line()) is not None:
+            gate.wait(20)
+            conn.send(b"END\r\n")
+    _, port = mc.front(run, [run.own(mc.Fake(slow))], top={"workers": 1}, listener={"timeouts": {"head": "300ms"}}, timeouts={"response": "20s"})
+    with mc.Client(port) as c:
+        c.send(b"get a\r\nget ")
+        since = time.monotonic()
+        until(lambda: time.monotonic() - since > 0.6, 10, "longer than timeouts.head")
+        gate.set()
+        assert c.line() == b"END\r\n"
+        c.send(b"b\r\n")
+        assert c.line() == b"END\r\n"

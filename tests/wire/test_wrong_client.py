@@ -1,11 +1,13 @@
 """No response ever reaches the wrong client: every response carries its request's token, whatever goes wrong around it."""
+import contextlib
+import signal
 import socket
 import threading
 
 import pytest
 
 from harness.proxy import KIND
-from harness.raw import Client, request, response
+from harness.raw import Client, Gone, Stream, request, response
 from harness.wait import FULL, scale, until
 
 REQUESTS = scale(10000 if KIND == "release" else 3000, 500000)  # for each of the two ways to buffer
@@ -90,31 +92,44 @@ def queued(proxy):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_answer_as_long_as_a_read_hides_nothing_behind_it(run, method):
-    """64 KiB, and a second answer behind them: it is not the one of who waits for the connection."""
-    asked, go = threading.Event(), threading.Event()
+    """64 KiB, and a second answer behind them that has arrived as well: it is not the one of who waits for the connection."""
+    path = f"{run.directory}/origin.sock"
+    asked, go, said = threading.Event(), threading.Event(), threading.Event()
+    length = 65536 - len(response(200, b"x" * 65000)) + 65000
 
-    def handler(c):
-        while (r := c.request()):
-            if r.target != "/long":
-                c.reply(200, b"yours")
-                continue
-            asked.set()
-            go.wait(10)
-            go.clear()
-            length = 65536 - len(response(200, b"x" * 65000)) + 65000
-            c.send(response(200, b"x" * length) + response(200, b"poison"))
-
-    proxy, port = run.front([run.origin(handler)], workers=1, pool={"max": 1})
-    for _ in range(10):
-        asked.clear()
-        with Client(port) as one, Client(port) as two:
-            one.send(request("/long"))
-            assert asked.wait(10)
-            two.send(request("/mine", method))
-            queued(proxy)
-            go.set()
-            assert len(one.response().body) > 65000
-            assert two.response().body == b"yours"
+    def serve(listening):
+        with contextlib.suppress(OSError):
+            while True:
+                with Stream(listening.accept()[0]) as c, contextlib.suppress(Gone, ConnectionError):
+                    while (head := c.head()):
+                        if b"/long" not in head:
+                            c.send(response(200, b"yours"))
+                            continue
+                        asked.set()
+                        go.wait(10)
+                        go.clear()
+                        c.send(response(200, b"x" * length) + response(200, b"poison"))
+                        said.set()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(16)
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        proxy, port = run.front([f"unix:{path}"], workers=1, pool={"max": 1})
+        for _ in range(10):
+            asked.clear()
+            said.clear()
+            with Client(port) as one, Client(port) as two:
+                one.send(request("/long"))
+                assert asked.wait(10)
+                two.send(request("/mine", method))
+                queued(proxy)
+                proxy.process.signal(signal.SIGSTOP)
+                go.set()
+                assert said.wait(10)
+                proxy.process.signal(signal.SIGCONT)
+                assert len(one.response().body) == length
+                assert two.response().body == b"yours"
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_connection_that_ended_is_not_given_to_one_that_waits(run):
