@@ -210,7 +210,8 @@ struct la_slice la_http_reason(int status); /* standard phrase, "" if unknown */
 /* Is p a path that is safe to match on: percent-decodes unreserved characters, resolves "." and "..", merges nothing
  * else; hex digits of what stays encoded become upper case. Writes the normalized path (without query) to out (cap
  * bytes, no NUL). 0 when it does not start with "/", escapes the root, holds an encoded NUL, a ".." that is only seen
- * by who also splits at "%2F", "%5C" or ";", or does not fit; else its length. */
+ * by who also splits at "%2F", "%5C" or ";" or that follows an empty segment, a segment that is nothing for who takes
+ * away what follows ";" ("/.;/", "/;a/"), or does not fit; else its length. */
 size_t la_http_normalize_path(struct la_slice target, char *out, size_t cap);
 
 bool la_http_is_token(struct la_slice s);

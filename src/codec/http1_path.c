@@ -2,8 +2,8 @@
  *
  * Two spellings of one resource must match the same route, and one spelling must not mean two resources to
  * proxy and backend. So: unreserved characters are decoded, dot segments resolved, nothing else is touched.
- * What a backend that decodes or splits further would resolve differently ("..%2f", "..;") is refused. The
- * request is forwarded with the target as it came; this text is only for matching. */
+ * What a backend that decodes, splits or merges further would resolve differently ("..%2f", "..;", "//..",
+ * ".;/") is refused. The request is forwarded with the target as it came; this text is only for matching. */
 #include "lastack/http1.h"
 
 #include "codec/http1_chars.h"
@@ -57,6 +57,13 @@ static bool hides_dots(const char *p, size_t n)
     return false;
 }
 
+/* Is nothing left of this segment for a reader who takes away what follows ";"? Its slash may be the one of a session id. */
+static bool vanishes(const char *p, size_t n, bool last)
+{
+    size_t dot = n > 0 && p[0] == '.';
+    return !last && n > dot && p[dot] == ';';
+}
+
 /* The segment that starts at `start` (behind its slash) is complete; `last`: no slash follows. */
 static bool finish_segment(struct path *path, size_t start, bool last)
 {
@@ -67,9 +74,9 @@ static bool finish_segment(struct path *path, size_t start, bool last)
         return true;
     }
     if (n != 2 || p[0] != '.' || p[1] != '.')
-        return !hides_dots(p, n);
-    if (start == 1)
-        return false;         /* above the root */
+        return !hides_dots(p, n) && !vanishes(p, n, last);
+    if (start == 1 || path->out[start - 2] == '/')
+        return false;         /* above the root, or of an empty segment, which some merge */
     size_t slash = start - 2; /* the slash that opened the segment before */
     while (path->out[slash] != '/')
         slash--;

@@ -13,6 +13,7 @@
 #include "http1.h"
 
 #define READS_AT_ONCE 4
+#define RACE_MS       1000 /* how late an answer to nothing may still come */
 
 static void on_event(struct la_conn *conn, int events);
 static void on_timer(struct la_timer *t);
@@ -379,10 +380,12 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
         c->decoder.done = true;
 }
 
-/* A server that gave up waiting for a request, just when one came: 408 and close on a connection that was idle. */
+/* A server that gave up waiting for a request, just when one came: 408 and close on a connection that was idle. Later it is
+ * this request that it has waited for. */
 static bool lost_race_408(const struct la_call *c, const struct la_http_head *h)
 {
-    return h->status == 408 && !h->keep_alive && !c->conn->fresh && !c->interim_seen;
+    return h->status == 408 && !h->keep_alive && !c->conn->fresh && !c->interim_seen &&
+           la_since(la_loop_now_ns(c->env->loop), c->begun_ns) < RACE_MS * 1000000u;
 }
 
 /* Bytes from p on are the response, from its start. Returns how many were used up to and with the final head, 0: it needs
@@ -501,11 +504,13 @@ static void on_fin(struct la_call *c, bool reset)
     }
 }
 
-/* The head, and what there certainly is room for behind it: a tunnel has one buffer. */
+/* The head, and what there certainly is room for behind it: a tunnel has one buffer, a turn that and what it may keep. */
 static size_t head_read_size(const struct la_call *c)
 {
-    size_t n = c->partial ? c->partial->n : 0;
-    return la_min64(LA_SCRATCH_BYTES, n || c->upgrade ? c->env->large_bytes - n : LA_SCRATCH_BYTES);
+    size_t n = c->partial ? c->partial->n : 0, most = c->env->large_bytes - n;
+    if (n == 0 && !c->upgrade && most < c->read_max)
+        most = c->read_max;
+    return la_min64(LA_SCRATCH_BYTES, most);
 }
 
 static void read_response(struct la_call *c)

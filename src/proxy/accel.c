@@ -10,6 +10,7 @@
 #include "site.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static bool value_of(const struct la_http_head *h, struct la_slice name, struct la_slice *value)
 {
@@ -60,6 +61,23 @@ static enum la_err open_in(const struct la_conf_fastcgi *f, const char *root, st
     return *fd >= 0 ? LA_OK : la_site_cannot_open(root, errno);
 }
 
+/* A path as scripts write it: what a client would have to encode may stand there as it is. False: too long. */
+static bool encode(struct la_slice value, char *out, size_t cap, size_t *n)
+{
+    *n = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        bool raw = c > 0x7e || (c >= 0x20 && strchr(" \"#<>[\\]^`{|}", c) != NULL);
+        if (cap - *n < 4)
+            return false;
+        if (raw)
+            *n += (size_t)snprintf(out + *n, 4, "%%%02X", c);
+        else
+            out[(*n)++] = (char)c;
+    }
+    return true;
+}
+
 enum la_err la_accel_find(const struct la_exchange *x, const struct la_http_head *h, int *fd)
 {
     const struct la_conf_fastcgi *f = &x->conf->fastcgi;
@@ -67,7 +85,9 @@ enum la_err la_accel_find(const struct la_exchange *x, const struct la_http_head
     struct la_site_hit *scratch = x->proxy->site;
     *fd = -1;
     if (f->internals && value_of(h, LA_SLICE("x-accel-redirect"), &value)) {
-        if (la_site_decode(value, scratch) != LA_OK || scratch->control != SIZE_MAX)
+        char path[3 * LA_SITE_PATH];
+        size_t n;
+        if (!encode(value, path, sizeof path, &n) || la_site_decode(la_slice(path, n), scratch) != LA_OK || scratch->control != SIZE_MAX)
             return LA_NOT_FOUND;
         for (size_t i = 0; i < f->internals; i++)
             if (below(scratch->path, la_slice_str(f->internal[i].path), &rest))

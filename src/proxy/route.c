@@ -98,7 +98,17 @@ static bool path_matches(const char *prefix, struct la_slice path)
     size_t n = strlen(prefix);
     if (path.n < n || memcmp(path.p, prefix, n) != 0)
         return false;
-    return path.n == n || prefix[n - 1] == '/' || path.p[n] == '/';
+    return path.n == n || prefix[n - 1] == '/' || path.p[n] == '/' || path.p[n] == ';';
+}
+
+/* Most servers take several slashes for one; what a route keeps to itself must not be reached past it by a second one. */
+static size_t merge_slashes(char *p, size_t n)
+{
+    size_t to = 0;
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != '/' || i == 0 || p[i - 1] != '/')
+            p[to++] = p[i];
+    return to;
 }
 
 static bool listens(const struct la_conf_route *r, const struct la_conf_listen *l)
@@ -137,7 +147,7 @@ bool la_route_find(const struct la_snapshot *s, const struct la_conf_listen *l, 
         size_t n = la_http_normalize_path(target, buf, sizeof buf);
         if (n == 0)
             return false;
-        path = la_slice(buf, n);
+        path = la_slice(buf, memmem(buf, n, "//", 2) ? merge_slashes(buf, n) : n);
     }
     host = bare_host(host);
     if (host.n && host.p[host.n - 1] == '.')

@@ -7,7 +7,8 @@
  * another control character, unless it stands in the path info behind a script that exists: that is the
  * script's business, and split off by its bytes. A script is a prefix that ends with a script's suffix and
  * exists as a regular file, so that /a.jpg/x.php is nothing. Nothing outside root is ever opened: the kernel
- * resolves beneath it. Names that begin with a dot are not there, but /.well-known/.
+ * resolves beneath it. Names that begin with a dot are not there, but /.well-known/; in the path info behind a script they are
+ * data, and what `try` names by itself is meant.
  *
  * These are looks at the directory cache, made on the worker's thread; contents are read elsewhere
  * (static.c). */
@@ -226,12 +227,18 @@ static enum la_err script_is_there(const struct la_conf_fastcgi *f, struct la_si
     return e;
 }
 
+/* Does the request name a dot file with the first n bytes of what was found? */
+static bool is_hidden(const struct la_site_hit *hit, size_t n)
+{
+    return hit->dotted && la_site_has_dot_file(la_slice(hit->found, n));
+}
+
 /* hit->uri: its shortest prefix that is a script. */
 static enum la_err split(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
     char *p = hit->found;
     for (size_t i = 1; i <= hit->uri.n; i++) {
-        if ((i < hit->uri.n && p[i] != '/') || !is_script(f, la_slice(p, i), false))
+        if ((i < hit->uri.n && p[i] != '/') || !is_script(f, la_slice(p, i), false) || is_hidden(hit, i))
             continue;
         enum la_err e = script_is_there(f, hit, i);
         if (e == LA_OK)
@@ -285,7 +292,7 @@ static enum la_err classify(const struct la_conf_fastcgi *f, struct la_site_hit 
     enum la_err e = split(f, hit);
     if (e != LA_NOT_FOUND)
         return e;
-    if (!f->files || la_site_is_script(f, hit->uri))
+    if (!f->files || la_site_is_script(f, hit->uri) || is_hidden(hit, hit->uri.n))
         return LA_NOT_FOUND;
     hit->fd = la_site_open(f->root, f->follow_symlinks, hit->found + 1);
     if (hit->fd < 0)
@@ -298,6 +305,8 @@ static enum la_err classify(const struct la_conf_fastcgi *f, struct la_site_hit 
 static enum la_err try_directory(const struct la_conf_fastcgi *f, struct la_site_hit *hit)
 {
     size_t n = hit->uri.n;
+    if (is_hidden(hit, n))
+        return LA_NOT_FOUND;
     enum la_err e = f->files ? is_there(f, hit->found, S_IFDIR) : hit->path.p[hit->path.n - 1] == '/' ? LA_OK : LA_NOT_FOUND;
     if (e != LA_OK)
         return e;
@@ -338,7 +347,7 @@ static enum la_err try_one(const struct la_conf_fastcgi *f, struct la_site_hit *
         return LA_URI_TOO_LONG;
     hit->args = args;
     if (query) {
-        if (!expand(la_slice(query + 1, text.n - name.n - 1), hit, args, hit->query, sizeof hit->query, &query_n))
+        if (!expand(la_slice(query + 1, (size_t)(text.p + text.n - query) - 1), hit, args, hit->query, sizeof hit->query, &query_n))
             return LA_URI_TOO_LONG;
         hit->args = la_slice(hit->query, query_n);
     }
@@ -368,14 +377,14 @@ enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target
     hit->kind = LA_SITE_NONE;
     hit->now_ns = now_ns;
     hit->fd = -1;
+    hit->dotted = false;
     enum la_err e = la_site_decode(target, hit);
     if (e == LA_OK)
         e = check_names(f, hit);
     hit->kind = LA_SITE_NONE;
     if (e != LA_OK)
         return e;
-    if (la_site_has_dot_file(hit->path))
-        return LA_NOT_FOUND;
+    hit->dotted = la_site_has_dot_file(hit->path);
     const char *query = memchr(target.p, '?', target.n);
     struct la_slice args =
         query ? la_slice(query + 1, target.n - (size_t)(query + 1 - target.p)) : la_slice(target.p, 0);

@@ -22,6 +22,7 @@ struct la_site_hit {
     struct la_slice uri;  /* what was found: script and path info, or the file */
     struct la_slice script, path_info;
     uint64_t now_ns;
+    bool dotted;    /* path has a name of a dot file in it */
     size_t control; /* where path has its first control character; SIZE_MAX: nowhere */
     int fd; /* FILE: open, the caller's */
     struct la_seen seen; /* from one request to the next */

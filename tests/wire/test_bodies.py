@@ -205,3 +205,24 @@ def test_early_final_response_closes_the_doubtful_connection(run):
     with Client(port) as c:
         assert c.ask("/", "POST", body=b"x").status == 413
     assert len(origin.connections) == 2
+
+
+def test_a_server_that_waited_for_the_body_says_so(run):
+    """408 at once on a connection that was idle is for nobody, and the request goes again; later it is this request's answer."""
+    def handler(c):
+        assert c.request()
+        c.reply(200, b"first")
+        while c.fill():  # the head, and never all of the body
+            if c.buffer.endswith(b"half"):
+                since = time.monotonic()
+                until(lambda: time.monotonic() - since > 1.5, 10, "the server's patience")
+                c.send(raw.response(408, b"too slow", "Connection: close\r\n"))
+                return
+    origin = run.origin(handler)
+    _, port = run.front([origin], workers=1, buffer={"request_mode": "stream"})
+    with Client(port) as c:
+        assert c.ask().body == b"first"
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
+        r = c.final()
+        assert (r.status, r.body) == (408, b"too slow")
+    assert len(origin.connections) == 1

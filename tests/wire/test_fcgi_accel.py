@@ -1,6 +1,7 @@
 """X-Accel-Redirect, X-Sendfile, X-Accel-Buffering: a script decides, lastack sends."""
 import os
 import threading
+import urllib.parse
 
 from harness import fcgi
 from harness.raw import Client, get, request
@@ -43,6 +44,19 @@ def test_a_file_in_place_of_the_body(run):
         assert [c.ask().body == big for _ in range(5)] == [True] * 5
         assert c.ask("/", "POST", body=b"x" * 100000).body == big
     assert len(server.connections) == 1, "the connection to the script was lost"
+
+
+def test_a_name_as_it_is(run):
+    """Scripts write names as they find them; what a client would have to encode may stand there."""
+    head = ""
+    _, _, port, folder = app(run, lambda: head)
+    for name in "My File.pdf", "ü #1 [a] {b}.pdf":
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(name.encode())
+        head = f"X-Accel-Redirect: /protected/{name}\r\n"
+        assert get(port).body == name.encode()
+        head = f"X-Accel-Redirect: /protected/{urllib.parse.quote(name)}\r\n"
+        assert get(port).body == name.encode()
 
 
 def test_a_file_before_the_request_has_been_read(run):

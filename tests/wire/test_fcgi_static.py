@@ -120,6 +120,17 @@ def test_what_is_not_there(run):
     assert get(port, "/in.txt").body == b"x" and get(port, "/.well-known/acme/token").body == b"token"
 
 
+def test_names_of_dot_files_behind_a_script_are_its_business(run):
+    """WebDAV in PHP has such names in its path info, a front controller in its requests."""
+    _, _, port, root = site(run, {"try": ["$uri", "$uri/", "/index.php"]})
+    write(root, "dav.php")
+    write(root, ".git/config", b"secret")
+    write(root, ".git/index.php", b"secret")
+    for target, script in {"/dav.php/files/.config/x": "/dav.php", "/.git/config": "/index.php", "/.git/": "/index.php",
+                           "/.git/index.php/x": "/index.php", "/a/.b": "/index.php"}.items():
+        assert get(port, target).body.decode().split()[0] == script, target
+
+
 def test_links_out_of_root_where_they_are_wanted(run):
     _, _, port, root = site(run, {"follow_symlinks": True})
     outside = write(os.path.dirname(root), "outside.txt", b"public")

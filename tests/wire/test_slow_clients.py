@@ -1,5 +1,6 @@
 """Slow clients hold no connection to a server: what they send is read first, what they get is kept for them."""
 from harness.peers import FAILURES, clean
+from harness.raw import Client, request
 from harness.wait import holds, scale, until
 
 CLIENTS = scale(100, 500)
@@ -56,3 +57,18 @@ def test_stream_mode_is_what_holds_connections(run):
                         listener={"timeouts": {"body": "2h", "min_rate": 0}})
     run.load(port, clients=20, method="POST", body=UPLOAD, upload_rate=RATE, duration_ms=3600000, timeout_ms=3600000, grace_ms=100)
     until(lambda: backend.stats()["busy"] == PLACES, 10, "slow clients to hold all connections")
+
+
+def test_little_room_and_no_file(run):
+    """Answers that are more than the client takes and the buffer holds: what is too much stays at the server."""
+    sizes = range(60000, 65400, 600)
+    origin = run.origin(answer=lambda r: (200, b"x" * int(r.target[1:]), ""))
+    _, port = run.front([origin], workers=1, buffer={"response": "4KiB", "response_file": 0})
+    for size in sizes:
+        with Client(port, receive_buffer=4096) as c:
+            c.send(request(f"/{size}") * 80)
+            seen = -1
+            while seen < len(origin.requests):  # until it gets no further
+                seen = len(origin.requests)
+                holds(lambda: True, 0.1)
+            assert {len(c.response().body) for _ in range(80)} == {size}
