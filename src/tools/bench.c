@@ -264,6 +264,8 @@ static int report(struct bench *b, const char *old_json)
         bench_view_table(r);
     else if (r->failure[0])
         fprintf(stderr, "lastack bench: %s\n", r->failure);
+    else
+        fprintf(is_stdout(o->json) || is_stdout(o->html) ? stderr : stdout, "%s\n", r->verdict.reason);
     if (o->json)
         written &= write_file(o->json, &json);
     if (o->html) {

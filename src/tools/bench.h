@@ -106,6 +106,7 @@ struct bench_point {
     double busy, little;          /* measured; and by Little's law: throughput x (connect + backend time) */
 };
 
+#define BENCH_ANSWERS_LEAST 30 /* of one size: fewer say nothing */
 enum bench_answer { BENCH_SIZE, BENCH_CANNOT_TELL, BENCH_FAILED };
 #define BENCH_ANSWER_NAMES {"size", "cannot_tell", "failed"}
 

@@ -54,7 +54,7 @@ static const char help[] =
     "      --json FILE, --html FILE   the whole report; - is standard output\n"
     "      --hdr FILE            latency histograms, one file a size (FILE lat.hgrm: lat-16.hgrm)\n"
     "      --compare OLD.json    exit 1 when this one is worse, or not comparable\n"
-    "  -q, --quiet               no live line, no table\n"
+    "  -q, --quiet               no live line, no table: the verdict in one line\n"
     "  -h, --help\n"
     "\n"
     "Exit status: 0 a size was found (with --compare: and it is not worse), 1 not, 2 usage. Ctrl-C ends it; what was\n"
@@ -273,6 +273,15 @@ static bool less_than_workers(const struct bench_options *o)
     return o->protocol == BENCH_MEMCACHED && less;
 }
 
+/* Does it hold what cannot stand in a request line or a field as it is? */
+static bool has_blank(const char *text)
+{
+    for (; text && *text; text++)
+        if ((unsigned char)*text <= ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
 /* 0, or said which one has no port. Whether a name can be looked up turns out later. */
 static int without_port(const char *upstreams)
 {
@@ -281,8 +290,11 @@ static int without_port(const char *upstreams)
         while (digits < n && p[n - 1 - digits] >= '0' && p[n - 1 - digits] <= '9')
             digits++;
         bool bare = *p == '[' ? p[n - 1] == ']' : memchr(p, ':', n) == NULL;
+        unsigned long port = strtoul(p + n - digits, NULL, 10);
         if (n == 0 || bare || (strncmp(p, "unix:", 5) != 0 && digits == 0))
             return wrong("--upstream %.*s: the port is missing, such as 127.0.0.1:80 or app.internal:80", (int)n, p);
+        if (strncmp(p, "unix:", 5) != 0 && (port < 1 || port > 65535))
+            return wrong("--upstream %.*s: a port is a number from 1 to 65535", (int)n, p);
         p += n + (p[n] == ',');
     }
     return 0;
@@ -315,6 +327,13 @@ static int contradiction(const struct bench_options *o)
         return wrong("--method %s: with --body it must be POST, PUT or PATCH", o->method);
     if (o->path && o->path[0] != '/')
         return wrong("--path %s: must start with /", o->path);
+    if (has_blank(o->path))
+        return wrong("--path %s: must be as it stands in a request, without spaces or control characters: %%20 is a space", o->path);
+    if (has_blank(o->host))
+        return wrong("--host: must be a name, without spaces or control characters");
+    if (o->rate > 0 && o->rate * o->seconds < BENCH_ANSWERS_LEAST)
+        return wrong("--rate %g asks %g times in the --seconds %g of a run: give more of either, for %d at least", o->rate, o->rate * o->seconds,
+                     o->seconds, BENCH_ANSWERS_LEAST);
     if (o->json && o->html && strcmp(o->json, "-") == 0 && strcmp(o->html, "-") == 0)
         return wrong("--json - and --html -: standard output takes one of them");
     return 0;

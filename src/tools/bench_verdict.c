@@ -426,12 +426,31 @@ static void set_best(struct judge *j)
     j->slack = fmin(SLACK_MOST, fmax(0, j->time.noise) / sqrt(best->runs));
 }
 
+/* Good answers in all runs of the size that has most of them. */
+static double most_answers(const struct bench_report *r)
+{
+    double most = 0;
+    for (size_t i = 0; i < r->runs; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < r->runs; k++)
+            if (r->run[k]->size == r->run[i]->size)
+                sum += bench_run_good(r->run[k]);
+        most = fmax(most, sum);
+    }
+    return most;
+}
+
 static void conclude(struct judge *j)
 {
     struct bench_report *r = j->r;
     double rate = r->options->rate;
     if (r->points < 2) {
         bench_refuse(r, BENCH_CANNOT_TELL, "%s", r->points ? "one size alone says nothing about the others" : "no size was measured");
+        return;
+    }
+    if (most_answers(r) < BENCH_ANSWERS_LEAST) {
+        bench_refuse(r, BENCH_CANNOT_TELL, "no size was answered more than %.0f times, and %d is the least that says something: measure longer "
+                     "(--seconds), or more (--rate, --clients)", most_answers(r), BENCH_ANSWERS_LEAST);
         return;
     }
     if (drifted(j) || !choose_model(r))

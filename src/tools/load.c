@@ -318,17 +318,17 @@ static bool parse_methods(struct la_load *l, const char *text)
         if (*at == '=') {
             char *end;
             l->method[l->methods].percent = strtod(at + 1, &end);
-            if (end == at + 1)
+            if (end == at + 1 || !(l->method[l->methods].percent > 0))
                 return false;
             at = end;
         }
         total += l->method[l->methods].percent;
-        if (*at == ',')
+        if (*at == ',' && at[1])
             at++;
         else if (*at)
             return false;
     }
-    return l->methods == 1 || (total > 99.9 && total < 100.1);
+    return total > 99.9 && total < 100.1;
 }
 
 static const char *check_http(const struct la_load_conf *c)

@@ -204,9 +204,31 @@ static void templates(void)
     la_load_free(l);
 }
 
+static void mixes(void)
+{
+    static const char *const good[] = {"GET", "GET=100", "GET=70,POST=30"},
+                      *const bad[] = {"", "=100", "GET=0", "GET=nan", "GET=-1", "GET=1", "GET=100,", "GET=1e400", "GET=50,POST", "GET=x"};
+    struct la_load_conf c;
+    const char *why = NULL;
+    la_load_defaults(&c);
+    CHECK(la_addr_parse(&c.target, LA_SLICE("127.0.0.1:1"), true, &why));
+    c.requests = 1;
+    for (size_t i = 0; i < la_count(good); i++) {
+        c.method = good[i];
+        struct la_load *l = la_load_new(&c, &why);
+        CHECK(l != NULL);
+        la_load_free(l);
+    }
+    for (size_t i = 0; i < la_count(bad); i++) {
+        c.method = bad[i];
+        CHECK(la_load_new(&c, &why) == NULL && strstr(why, "a mix that adds up to 100"));
+    }
+}
+
 int main(void)
 {
     templates();
+    mixes();
     char path[64];
     snprintf(path, sizeof(path), "unix:/tmp/lastack-load-%d.sock", (int)getpid());
     counts("127.0.0.1:0");

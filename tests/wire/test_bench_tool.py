@@ -344,3 +344,15 @@ def test_memcached_at_a_rate(run):
     code, report, out = bench(run, server, "--protocol", "memcached", "--rate", 10000, "--slo", "p99=50ms")
     assert all(r["failed"] == 0 for r in report["runs"]), out
     assert (report["verdict"]["answer"], code) == ("size", 0) and report["verdict"]["bare"] == 1, out
+
+
+def test_little_is_not_enough(run):
+    """A few answers name no size; quietly asked, it says so in a line, and nothing else."""
+    backend = run.backend()
+    log = os.path.join(run.directory, "access.log")
+    with open(log, "w") as f:
+        for second in 0, 1:
+            f.write(f'127.0.0.1 - - [01/Jan/2026:00:00:0{second} +0000] "GET / HTTP/1.1" 200 5 "-" "-"\n')
+    code, report, said = bench(run, backend, "-q", "--replay", log, "--speed", "10", "--sizes", "1,2", "--seconds", "0.3", "--warmup", "0", "--repeats", "1")
+    assert code == 1 and report["verdict"]["answer"] == "cannot_tell"
+    assert said.startswith("cannot tell: no size was answered more than ") and said.count("\n") == 1, said
