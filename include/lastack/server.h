@@ -100,7 +100,7 @@ struct la_health {
     _Atomic uint64_t out_until_ns; /* 0: in */
     _Atomic int outs;              /* consecutive times out: doubles the pause */
     _Atomic int probing;           /* one request tries it */
-    _Atomic bool unreachable;      /* the last failure was a dial's */
+    _Atomic bool unreachable;      /* all failures in that row were dials' */
     _Atomic uint64_t probe_since_ns;
     _Atomic bool check_down;       /* the active check says so */
     _Atomic int check_streak;      /* active: successes > 0, failures < 0 */
@@ -108,7 +108,7 @@ struct la_health {
     _Atomic uint64_t last_ok_ns;   /* last real response */
 };
 void la_health_ok(struct la_health *h, uint64_t now_ns);
-/* A dial succeeded: that refutes failed dials, but no failed requests. */
+/* A dial succeeded: that refutes failed dials, but no failed requests, and is no response. */
 void la_health_connected(struct la_health *h, uint64_t now_ns);
 /* Returns true when this failure put the server out. dial: it could not be connected to. */
 bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, bool dial, uint64_t now_ns);

@@ -63,6 +63,7 @@ struct la_conn {
     bool personal;             /* began with a PROXY header: carries one request */
     bool shaking;              /* connected, its TLS handshake is or was under way */
     bool fresh;                /* carries its first request */
+    bool probes;               /* taken while somebody tried whether the server is back: perhaps for that */
     bool counted;              /* in server->busy */
     uint8_t hops;              /* workers it was handed to without finding a waiter */
     enum la_close_cause cause; /* while leaving: what its end will be counted as */

@@ -57,7 +57,7 @@ static const struct la_key listen_timeouts[] = {
     {"min_rate", LA_T_SIZE, L(min_rate), .high = GIB, .def = "500",
      .doc = "bytes per second a request body must average; 0 = off"},
     {"keepalive", LA_T_DURATION, L(keepalive_ms), .high = DAY, .def = "60s",
-     .doc = "wait for the next request of a client; 0 = close after each response; default: http 60s, memcached 1d"},
+     .doc = "wait for the next request of a client; 0 = http: close after each response, memcached: no limit; default: http 60s, memcached 1d"},
     {"write", LA_T_DURATION, L(write_ms), .low = 1, .high = DAY, .def = "60s",
      .doc = "longest pause in which the client takes no byte of the response"},
 };

@@ -180,7 +180,7 @@ void la_client_arm_timer(struct la_client *c)
     struct la_turn *t = c->turn;
     uint64_t ms = 0;
     if (c->state == LA_CLIENT_HEAD)
-        ms = c->served == 0 || head_begun(c) ? f->head_ms : f->keepalive_ms;
+        ms = c->served == 0 || head_begun(c) || f->keepalive_ms == 0 ? f->head_ms : f->keepalive_ms;
     else if (c->state == LA_CLIENT_BODY && t)
         ms = t->body_paused ? PAUSED_MS : f->body_ms;
     if (t && la_turn_waits_to_write(t) && (ms == 0 || f->write_ms < ms))

@@ -264,7 +264,8 @@ static struct la_buf *write_head(struct la_turn *t, const struct la_response *r,
             la_http_write_header(&w, LA_SLICE("Upgrade"), r->upgrade);
         } else if (final) {
             write_framing(&w, t, r);
-            t->close |= r->close || !t->keep_alive || t->until_close || t->client->front->draining;
+            const struct la_front *f = t->client->front;
+            t->close |= r->close || !t->keep_alive || t->until_close || f->draining || f->keepalive_ms == 0;
             if (t->close)
                 la_http_write(&w, LA_SLICE("Connection: close\r\n"));
             else if (t->minor == 0)

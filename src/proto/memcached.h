@@ -144,6 +144,12 @@ struct la_mclient {
     struct la_addr peer;
 };
 
+/* Has it answers to take, or may it have? */
+static inline bool la_mclient_has_answers(const struct la_mclient *c)
+{
+    return c->out.n || c->more;
+}
+
 /* memcached_client.c */
 void la_mclient_pump_soon(struct la_mclient *c);
 void la_mclient_run(struct la_mclient *c); /* reads, and uses what has been read; c may be gone afterwards */

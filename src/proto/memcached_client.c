@@ -99,6 +99,13 @@ static void drop_in(struct la_mclient *c)
     c->in_n = c->in_cap = c->at = c->seen = 0;
 }
 
+/* Bytes have come. Answers that it does not take are waited for all the same. */
+static void progress(struct la_mclient *c)
+{
+    if (!la_mclient_has_answers(c))
+        c->progress_ns = now_of(c);
+}
+
 static void end(struct la_mclient *c, bool reset)
 {
     if (c->dead)
@@ -124,12 +131,6 @@ static void end(struct la_mclient *c, bool reset)
 
 /* ---- timers ---- */
 
-/* Has it answers to take, or may it have? */
-static bool has_answers(const struct la_mclient *c)
-{
-    return c->out.n || c->more;
-}
-
 /* Milliseconds left of ms since ns; 0 ms is no bound. */
 static uint64_t left_of(const struct la_mclient *c, uint64_t ms, uint64_t ns)
 {
@@ -141,7 +142,7 @@ static uint64_t left_of(const struct la_mclient *c, uint64_t ms, uint64_t ns)
 static uint64_t time_left(const struct la_mclient *c)
 {
     const struct la_front *f = c->front;
-    if (has_answers(c))
+    if (la_mclient_has_answers(c))
         return left_of(c, f->write_ms, c->progress_ns);
     if (c->state != LA_MCLIENT_LINE) {
         uint64_t whole = f->min_rate && f->body_ms ? f->body_ms + c->received * 1000 / f->min_rate : 0;
@@ -169,7 +170,7 @@ static void on_timer(struct la_timer *t)
         return;
     }
     la_stat_add(&c->front->stats->timeouts, 1);
-    end(c, has_answers(c));
+    end(c, la_mclient_has_answers(c));
 }
 
 /* ---- answers ---- */
@@ -221,7 +222,7 @@ static bool may_read(const struct la_mclient *c)
 
 static void want(struct la_mclient *c)
 {
-    int w = (may_read(c) ? LA_READ : 0) | (has_answers(c) ? LA_WRITE : 0);
+    int w = (may_read(c) ? LA_READ : 0) | (la_mclient_has_answers(c) ? LA_WRITE : 0);
     la_io_want(&c->stream.io, w);
     arm(c);
 }
@@ -398,7 +399,8 @@ static ssize_t read_lines(struct la_mclient *c, bool *more)
     *more = n == (ssize_t)BORROWED;
     if (n <= 0)
         return n;
-    c->since_ns = c->progress_ns = now_of(c);
+    c->since_ns = now_of(c);
+    progress(c);
     c->in = p;
     c->in_n = (size_t)n;
     use(c);
@@ -423,7 +425,7 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
         ssize_t n = la_stream_recv(&c->stream, e->scratch, most);
         *more = n == (ssize_t)most;
         if (n > 0) {
-            c->progress_ns = now_of(c);
+            progress(c);
             size_t at = 0;
             while (at < (size_t)n && c->state != LA_MCLIENT_LINE)
                 at += la_mupload_take(c, e->scratch + at, (size_t)n - at);
@@ -439,9 +441,9 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
     ssize_t n = la_stream_recv(&c->stream, c->in + c->in_n, most);
     *more = n == (ssize_t)most;
     if (n > 0) {
-        c->progress_ns = now_of(c);
+        progress(c);
         if (first && c->state == LA_MCLIENT_LINE)
-            c->since_ns = c->progress_ns;
+            c->since_ns = now_of(c);
         c->in_n += (size_t)n;
         use(c);
     }

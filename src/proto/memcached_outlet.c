@@ -111,6 +111,8 @@ static void on_probe_over(struct la_ask *a, enum la_err e)
     if (returns) {
         la_health_ok(&s->health, la_loop_now_ns(k->outlet->clock.loop));
         la_log_notice("server %s of upstream %s is up again", s->label, k->branch->shared->name);
+    } else if (k->line == NULL) {
+        la_health_probe_over(&s->health);
     }
     la_lanes_forget(&k->lanes);
     la_branch_drop(k->branch);

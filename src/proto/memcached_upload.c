@@ -140,7 +140,9 @@ void la_mupload_begin(struct la_mclient *c, struct la_mpart *p, uint64_t n)
     c->upload = p;
     c->left = n;
     c->state = p ? LA_MCLIENT_DATA : LA_MCLIENT_SWALLOW;
-    c->since_ns = c->progress_ns = la_loop_now_ns(c->front->env->loop);
+    c->since_ns = la_loop_now_ns(c->front->env->loop);
+    if (!la_mclient_has_answers(c))
+        c->progress_ns = c->since_ns;
     c->received = 0;
     c->last = 0;
     c->one_short = false;

@@ -98,16 +98,20 @@ static bool path_matches(const char *prefix, struct la_slice path)
     size_t n = strlen(prefix);
     if (path.n < n || memcmp(path.p, prefix, n) != 0)
         return false;
-    return path.n == n || prefix[n - 1] == '/' || path.p[n] == '/' || path.p[n] == ';';
+    return path.n == n || prefix[n - 1] == '/' || path.p[n] == '/';
 }
 
-/* Most servers take several slashes for one; what a route keeps to itself must not be reached past it by a second one. */
-static size_t merge_slashes(char *p, size_t n)
+/* Most servers take several slashes for one, and some what follows ";" in a segment for no part of its name: what a route
+ * keeps to itself must not be reached past it by these. Returns the new length. */
+static size_t simplify(char *p, size_t n)
 {
     size_t to = 0;
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != '/' || i == 0 || p[i - 1] != '/')
+    bool parameter = false;
+    for (size_t i = 0; i < n; i++) {
+        parameter = p[i] == ';' || (parameter && p[i] != '/');
+        if (!parameter && (p[i] != '/' || to == 0 || p[to - 1] != '/'))
             p[to++] = p[i];
+    }
     return to;
 }
 
@@ -147,7 +151,7 @@ bool la_route_find(const struct la_snapshot *s, const struct la_conf_listen *l, 
         size_t n = la_http_normalize_path(target, buf, sizeof buf);
         if (n == 0)
             return false;
-        path = la_slice(buf, memmem(buf, n, "//", 2) ? merge_slashes(buf, n) : n);
+        path = la_slice(buf, memmem(buf, n, "//", 2) || memchr(buf, ';', n) ? simplify(buf, n) : n);
     }
     host = bare_host(host);
     if (host.n && host.p[host.n - 1] == '.')

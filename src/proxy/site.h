@@ -34,7 +34,7 @@ enum la_err la_site_find(const struct la_conf_fastcgi *f, struct la_slice target
                          struct la_site_hit *hit);
 /* hit->path: the target's path, normalized, decoded, slashes merged; without NUL. hit->control says of others. */
 enum la_err la_site_decode(struct la_slice target, struct la_site_hit *hit);
-/* A regular file below root; path is relative and decoded. -1 with errno; a name of a dot file is ENOENT. */
+/* A regular file below root; path is relative and decoded. -1 with errno. Dot files are the caller's business. */
 int la_site_open(const char *root, bool follow_symlinks, const char *path);
 enum la_err la_site_cannot_open(const char *root, int e); /* what is answered then, by errno */
 bool la_site_has_dot_file(struct la_slice path);

@@ -109,7 +109,8 @@ static void run(struct tunnel *t)
     }
     la_io_want(&client->io, wants(&t->up, &t->down));
     la_io_want(&server->io, wants(&t->down, &t->up));
-    la_timer_set(&t->timer, x->conf->timeouts.tunnel_ms);
+    if (x->conf->timeouts.tunnel_ms)
+        la_timer_set(&t->timer, x->conf->timeouts.tunnel_ms);
 }
 
 static void on_client(struct la_io *io, int events)

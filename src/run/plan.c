@@ -27,6 +27,23 @@ static bool same_ports(const struct process *p, const struct la_port_pair *pair)
     return pair->port_low == p->port_low && pair->port_high == p->port_high && pair->ports == p->ports;
 }
 
+/* The upstream's sources from which this address can be dialed, those of its family: at most u->sources. Returns how many. */
+static size_t sources_for(const struct la_addr *addr, const struct la_conf_upstream *u, struct la_source_spec *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < u->sources; i++)
+        if (la_addr_family(&u->source[i].address) == la_addr_family(addr))
+            out[n++] = (struct la_source_spec){u->source[i].address, u->source[i].port_low, u->source[i].port_high};
+    return n;
+}
+
+static bool same_spec(const struct la_port_pair *pair, const struct la_source_spec *c)
+{
+    bool own = c->port_low != 0;
+    return la_addr_eq(&pair->source, &c->address) && pair->own_range == own &&
+           (!own || (pair->port_low == c->port_low && pair->port_high == c->port_high));
+}
+
 static bool same_sources(const struct process *p, const struct la_server *s, const struct la_conf_upstream *u)
 {
     if (s->ledger == NULL)
@@ -36,17 +53,12 @@ static bool same_sources(const struct process *p, const struct la_server *s, con
             return false;
     if (u->sources == 0)
         return s->ledger->pairs == 1 && s->ledger->pair[0].source.len == 0;
-    if (s->ledger->pairs != u->sources)
-        return false;
-    for (size_t i = 0; i < u->sources; i++) {
-        const struct la_port_pair *pair = &s->ledger->pair[i];
-        const struct la_conf_source *c = &u->source[i];
-        bool own = c->port_low != 0;
-        if (!la_addr_eq(&pair->source, &c->address) || pair->own_range != own ||
-            (own && (pair->port_low != c->port_low || pair->port_high != c->port_high)))
-            return false;
-    }
-    return true;
+    struct la_source_spec *spec = la_xcalloc(u->sources, sizeof *spec);
+    bool same = s->ledger->pairs == sources_for(&s->addr, u, spec);
+    for (size_t i = 0; same && i < s->ledger->pairs; i++)
+        same = same_spec(&s->ledger->pair[i], &spec[i]);
+    free(spec);
+    return same;
 }
 
 /* A server of an upstream, at one of its addresses. */
@@ -130,9 +142,7 @@ static void make_ledger(const struct process *p, struct la_server *s, const stru
     if (la_addr_family(&s->addr) == AF_UNIX)
         return;
     struct la_source_spec *spec = la_xcalloc(u->sources, sizeof *spec);
-    for (size_t i = 0; i < u->sources; i++)
-        spec[i] = (struct la_source_spec){u->source[i].address, u->source[i].port_low, u->source[i].port_high};
-    s->ledger = la_ledger_new(&s->addr, spec, u->sources, p->port_low, p->port_high, la_diag_usable_ports);
+    s->ledger = la_ledger_new(&s->addr, spec, sources_for(&s->addr, u, spec), p->port_low, p->port_high, la_diag_usable_ports);
     s->port_gate = la_xcalloc(s->ledger->pairs, sizeof *s->port_gate);
     free(spec);
 }
@@ -197,6 +207,19 @@ static void add_server(struct process *p, const struct entry *e)
     plan->server_conf[n] = e->conf;
 }
 
+/* An address that a name has besides those that can be used: the configuration has sources, and none of its family. */
+static bool cannot_be_dialed(const struct la_conf_upstream *u, const struct la_conf_server *c, const struct la_addr *addr)
+{
+    char text[LA_ADDR_TEXT];
+    for (size_t i = 0; i < u->sources; i++)
+        if (la_addr_family(&u->source[i].address) == la_addr_family(addr))
+            return false;
+    if (u->sources)
+        la_log_limited(LA_LOG_WARN, 60000, "upstream %s: %s is also %s, which is left out: upstreams.%s.source has no address of that family", u->name, c->text,
+                       la_addr_text(addr, text), u->name);
+    return u->sources > 0;
+}
+
 static void each_server(struct process *p, struct la_upstream_plan *plan, struct la_tls *tls,
                         void (*cb)(struct process *p, const struct entry *e))
 {
@@ -211,6 +234,8 @@ static void each_server(struct process *p, struct la_upstream_plan *plan, struct
         const struct la_addr *a = la_names_of(p, c->host, c->port, &n);
         for (size_t i = 0; i < n; i++) {
             char label[512], addr[LA_ADDR_TEXT];
+            if (cannot_be_dialed(plan->conf, c, &a[i]))
+                continue;
             snprintf(label, sizeof label, "%s@%s", c->text, la_addr_text(&a[i], addr));
             e.label = label;
             e.addr = &a[i];

@@ -331,8 +331,9 @@ static int contradiction(const struct bench_options *o)
         return wrong("--path %s: must be as it stands in a request, without spaces or control characters: %%20 is a space", o->path);
     if (has_blank(o->host))
         return wrong("--host: must be a name, without spaces or control characters");
-    if (o->rate > 0 && o->rate * o->seconds < BENCH_ANSWERS_LEAST)
-        return wrong("--rate %g asks %g times in the --seconds %g of a run: give more of either, for %d at least", o->rate, o->rate * o->seconds,
+    double asked = o->rate * o->seconds * o->repeats;
+    if (o->rate > 0 && asked < BENCH_ANSWERS_LEAST)
+        return wrong("--rate %g asks a size %g times in --repeats %u of --seconds %g: give more of these, for %d at least", o->rate, asked, o->repeats,
                      o->seconds, BENCH_ANSWERS_LEAST);
     if (o->json && o->html && strcmp(o->json, "-") == 0 && strcmp(o->html, "-") == 0)
         return wrong("--json - and --html -: standard output takes one of them");

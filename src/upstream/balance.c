@@ -109,7 +109,8 @@ static struct la_outlet *by_turn(struct la_branch *b, const struct la_waiter *w,
     }
     for (unsigned i = 0; i < b->outlets; i++) {
         struct la_outlet *o = b->outlet[i];
-        if (!is_candidate(o, w, backup, must_be_free, now_ns) || (least && compare_load(o, least, now_ns) > 0))
+        if (o != least && /* other workers change loads meanwhile */
+            (!is_candidate(o, w, backup, must_be_free, now_ns) || (least && compare_load(o, least, now_ns) > 0)))
             continue;
         long earns = weight(o, now_ns);
         o->turn += earns;

@@ -146,8 +146,9 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     int fd = dial_any(o, &pair);
     if (fd < 0 && local_shortage(-fd)) {
         if (fd == -EAGAIN && la_addr_family(&o->pool.server->addr) == AF_UNIX)
-            la_log_limited(LA_LOG_WARN, 10000, "server %s of upstream %s does not accept: the backlog of its socket is full; is it hung, "
-                           "or its listen backlog too small?", o->pool.server->label, o->branch->shared->name);
+            la_log_limited(LA_LOG_WARN, 10000,
+                           "server %s of upstream %s does not accept: the backlog of its socket is full; is it hung, or its listen backlog too small?",
+                           o->pool.server->label, o->branch->shared->name);
         if (fd == -EMFILE || fd == -ENFILE)
             la_log_limited(LA_LOG_ERROR, 10000, "no descriptor for a connection to %s: raise the open files limit",
                            o->pool.server->label);
@@ -302,6 +303,7 @@ static bool introduce(struct la_conn *c)
     if (!c->on_check) {
         struct la_waiter *w = la_dial_waiter(o, c->reserved);
         if (w == NULL) { /* it went elsewhere meanwhile */
+            la_health_probe_over(&o->pool.server->health);
             dial_over(c);
             la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
             return false;

@@ -34,6 +34,7 @@ void la_dispatch_take(struct la_conn *c, bool goodbye)
         la_pool_move(&o->pool, &c->item, LA_CONN_BUSY, now);
     c->item.requests++;
     c->hops = 0;
+    c->probes = atomic_load_explicit(&o->pool.server->health.probing, memory_order_relaxed) != 0;
     if (o->branch->outlets > 1 && !c->counted) {
         c->counted = true;
         atomic_fetch_add_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
@@ -73,16 +74,16 @@ bool la_conn_in_doubt(const struct la_conn *c)
 static int look(struct la_conn *c, bool replayable, uint64_t now)
 {
     if (!worth_a_look(c, replayable, now))
-        return 0;
+        return LA_PEEK_QUIET;
     int seen = la_stream_peek(&c->stream);
     _Atomic uint32_t *quiet = &c->outlet->pool.server->quiet;
-    if (seen == 0 && atomic_load_explicit(quiet, memory_order_relaxed) < TRUSTED)
+    if (seen == LA_PEEK_QUIET && atomic_load_explicit(quiet, memory_order_relaxed) < TRUSTED)
         atomic_fetch_add_explicit(quiet, 1, memory_order_relaxed);
     return seen;
 }
 
-/* What a look at a free connection has seen: false when it can carry nothing any more; then it has been ended. */
-static bool is_quiet(struct la_conn *c, int seen, uint64_t now)
+/* What a look at a free connection has seen: true when it is quiet. Else it can carry nothing any more, and is ended here. */
+static bool quiet_or_end(struct la_conn *c, int seen, uint64_t now)
 {
     if (seen == LA_PEEK_QUIET)
         return true;
@@ -91,7 +92,7 @@ static bool is_quiet(struct la_conn *c, int seen, uint64_t now)
         return false;
     }
     if (seen < 0)
-        la_clock_fin(&c->outlet->pool.server->clock, (now - c->item.idle_ns) / MS, now);
+        la_clock_fin(&c->outlet->pool.server->clock, la_since(now, c->item.idle_ns) / MS, now);
     la_conn_end_and_offer(c, seen < 0 ? LA_CLOSE_KEEPALIVE_TIMEOUT : LA_CLOSE_UNEXPECTED_BYTES, seen > 0);
     return false;
 }
@@ -105,7 +106,7 @@ struct la_conn *la_dispatch_pick(struct la_outlet *o, bool replayable, bool last
         if (p.item == NULL)
             return NULL;
         struct la_conn *c = la_container(p.item, struct la_conn, item);
-        if (is_quiet(c, look(c, replayable, now), now)) {
+        if (quiet_or_end(c, look(c, replayable, now), now)) {
             *goodbye = p.goodbye;
             return c;
         }
@@ -179,6 +180,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         return;
     }
     if (c->personal) { /* and its client has left */
+        la_health_probe_over(&o->pool.server->health);
         la_conn_end_and_offer(c, LA_CLOSE_ABORTED, true);
         return;
     }
@@ -187,10 +189,10 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     struct la_waiter *w = going ? NULL : la_queue_oldest(q, o->index);
     bool parked = c->item.state == LA_CONN_PARKED;
     uint64_t now = la_now_ns(o->branch->home);
-    if (arrived && !parked && !is_quiet(c, la_stream_peek(&c->stream), now))
+    if (arrived && !parked && !quiet_or_end(c, la_stream_peek(&c->stream), now))
         return;
     if (parked && arrived) { /* asked for because only parked ones were left: a safe request rides it */
-        if (w && w->replayable && la_stream_peek(&c->stream) == 0)
+        if (w && w->replayable && la_stream_peek(&c->stream) == LA_PEEK_QUIET)
             la_dispatch_give(w, c, true);
         else
             la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
@@ -215,7 +217,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     if (!alone && conn_to_foreign(c, dialed, mine_ns(w)))
         return;
     if (w) {
-        if (dialed || arrived || is_quiet(c, look(c, w->replayable, now), now))
+        if (dialed || arrived || quiet_or_end(c, look(c, w->replayable, now), now))
             la_dispatch_give(w, c, false);
         return;
     }
@@ -280,11 +282,12 @@ static void place_to_foreign(struct la_outlet *o, unsigned worker, unsigned hops
 static struct la_waiter *own_uncovered(const struct la_outlet *o)
 {
     struct la_queue *q = la_outlet_queue((struct la_outlet *)(uintptr_t)o);
+    struct la_waiter *w = la_queue_oldest(q, o->index);
     bool probe;
-    if (q->uncovered == NULL || la_queue_oldest(q, o->index) == NULL ||
+    if (w == NULL || (q->uncovered == NULL && w->tried == 0) || /* the dial that covers it may be to the one it has tried */
         !la_health_usable(&o->pool.server->health, la_now_ns(o->branch->home), &probe))
         return NULL;
-    return probe ? NULL : q->uncovered; /* a probe is the tick's business */
+    return probe ? NULL : q->uncovered ? q->uncovered : w; /* a probe is the tick's business */
 }
 
 /* The place of one that takes no more requests: it may be another one's. */
@@ -428,7 +431,8 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
         atomic_fetch_sub_explicit(&o->pool.server->busy, 1, memory_order_relaxed);
     }
     c->fresh = false;
-    la_health_probe_over(&o->pool.server->health); /* if it was one: its request has its answer, or left without */
+    if (c->probes) /* its request has its answer, or left without */
+        la_health_probe_over(&o->pool.server->health);
     if (cause == LA_CLOSE_UNEXPECTED_BYTES) /* such a server has trust to earn again */
         atomic_store_explicit(&o->pool.server->quiet, 0, memory_order_relaxed);
     if (v == LA_REUSE && c->item.goodbye) {
@@ -458,8 +462,9 @@ void la_conn_redial(struct la_conn **cp, enum la_close_cause cause, struct la_wa
     struct la_outlet *o = c->outlet;
     struct la_branch *b = o->branch;
     *cp = NULL;
+    if (c->probes)
+        la_health_probe_over(&o->pool.server->health);
     la_conn_end(c, cause, false);
-    la_health_probe_over(&o->pool.server->health);
     bool probe;
     bool fine = !is_going(o) && atomic_load(&o->pool.server->budget->used) <= atomic_load(&o->pool.server->max) &&
                 la_health_usable(&o->pool.server->health, la_now_ns(b->home), &probe) && !probe;

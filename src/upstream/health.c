@@ -7,9 +7,9 @@
 
 #define PROBE_NS (10 * 1000000000ull) /* a probe that was never answered frees its claim */
 
-void la_health_ok(struct la_health *h, uint64_t now_ns)
+/* What has failed before is over. Written only when it changes: every response of every worker comes by. */
+static void well_again(struct la_health *h, uint64_t now_ns)
 {
-    /* Written only when it changes: every response of every worker comes by. */
     if (atomic_load_explicit(&h->failures, memory_order_relaxed))
         atomic_store(&h->failures, 0);
     if (atomic_load_explicit(&h->out_until_ns, memory_order_relaxed)) {
@@ -18,6 +18,11 @@ void la_health_ok(struct la_health *h, uint64_t now_ns)
         atomic_store(&h->up_since_ns, now_ns);
     }
     la_health_probe_over(h);
+}
+
+void la_health_ok(struct la_health *h, uint64_t now_ns)
+{
+    well_again(h, now_ns);
     if (now_ns - atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed) > 100000000u)
         atomic_store_explicit(&h->last_ok_ns, now_ns, memory_order_relaxed);
 }
@@ -25,13 +30,14 @@ void la_health_ok(struct la_health *h, uint64_t now_ns)
 void la_health_connected(struct la_health *h, uint64_t now_ns)
 {
     if (atomic_load_explicit(&h->unreachable, memory_order_relaxed))
-        la_health_ok(h, now_ns);
+        well_again(h, now_ns);
 }
 
 bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, bool dial, uint64_t now_ns)
 {
-    atomic_store(&h->unreachable, dial);
     int failures = atomic_fetch_add(&h->failures, 1) + 1;
+    if (!dial || failures == 1)
+        atomic_store(&h->unreachable, dial);
     uint64_t until = atomic_load(&h->out_until_ns);
     bool was_probe = atomic_exchange(&h->probing, 0) != 0;
     if (conf->passive.failures == 0)

@@ -193,6 +193,7 @@ void la_line_lose(struct la_line *l, enum la_err e, enum la_close_cause cause, b
 static void failed(struct la_line *l, enum la_err e)
 {
     struct la_outlet *o = l->outlet;
+    /* Also of a dial: a connection that is there says nothing yet, one that is out is asked for its version. */
     if (la_health_failed(&o->pool.server->health, o->branch->conf, false, la_now_ns(home(l))))
         la_log_limited(LA_LOG_WARN, 1000, "server %s of upstream %s is out: %s", o->pool.server->label,
                        o->branch->shared->name, la_err_info(e)->text);

@@ -66,8 +66,8 @@ static bool make_room(struct la_queue *q, struct la_outlet *o, struct la_waiter 
     return false;
 }
 
+/* SHORT: not by this server now: no port, no descriptor, its backlog is full, or another worker tries whether it is back. */
 enum helped { HELPED, POKED, STUCK, SHORT };
-/* SHORT: no port, no descriptor, a full backlog: the server is not to blame, but cannot be dialed. */
 /* Other workers: none is asked; one is; one is once more, and at the cap it shall give what it has. */
 enum ask { ASK_NOBODY, ASK, ASK_AGAIN };
 
@@ -113,10 +113,10 @@ static enum helped help_by(struct la_queue *q, struct la_outlet *o, enum ask ask
     uint64_t now = la_now_ns(q->branch->home);
     struct la_waiter *w = o ? la_queue_oldest(q, o->index) : NULL;
     bool probe;
-    if (w == NULL || !la_health_usable(&o->pool.server->health, now, &probe))
+    if (w == NULL || o->conf->drain || !la_health_usable(&o->pool.server->health, now, &probe))
         return STUCK;
     if (probe && !la_health_claim_probe(&o->pool.server->health, now))
-        return STUCK;
+        return SHORT;
     enum helped h = help_with(q, o, w, ask);
     if (probe && h != HELPED) /* the probe never went out */
         la_health_probe_over(&o->pool.server->health);
@@ -293,6 +293,7 @@ struct la_conn *la_upstreams_acquire(struct la_branch *b, struct la_waiter *w, e
     if (q->n == 0 && o != NULL && la_health_up(&o->pool.server->health)) {
         struct la_conn *c = la_dispatch_pick(o, w->replayable, false, &goodbye);
         if (c) {
+            w->waits_ns = 0;
             la_dispatch_take(c, goodbye);
             return c;
         }

@@ -122,6 +122,21 @@ def test_ipv6_source(run):
     assert {s.local for s in net.proxy.sockets(("established",), to="fd77:2::100")} == {"fd77:2::1"}
 
 
+def test_sources_of_two_families(run):
+    """Each server is dialed from those of its own, and a name whose address has none of them goes without it."""
+    net = run.net(v6=True, sources=2)
+    for address in net.backends[0], "[fd77:2::100]":
+        run.backend(host=net.backend, address=address, port=9000, delay_us=20000)
+    lastack = start(run, net, {"servers": [f"{net.backends[0]}:9000", "[fd77:2::100]:9000"], "source": [*net.sources, "fd77:2::1"],
+                               "pool": {"max": 6}, "balance": "round_robin"})
+    clean(run.load(target(net), host=net.client, clients=12, requests=200).result())
+    sources = {to: {s.local for s in net.proxy.sockets(("established",), to=to)} for to in (net.backends[0], "fd77:2::100")}
+    assert sources == {net.backends[0]: set(net.sources), "fd77:2::100": {"fd77:2::1"}}
+    m = lastack.metrics()
+    assert m.sum("lastack_server_up") == 2 and m.sum("lastack_errors_total") == 0
+    assert len(m.by("lastack_ports", "source")) == 3
+
+
 def test_more_sources_than_sixty_four(run):
     """What other programs have taken shows at every one of them."""
     origin, sources = run.origin(), [f"127.0.0.{n + 1}" for n in range(66)]
@@ -137,14 +152,14 @@ def test_a_wider_range_of_ports(run):
     net = run.net(ports=10)
     backend = run.backend(host=net.backend, address=net.backends[0], port=9000)
     lastack = start(run, net, upstream(net, pool={"max": 30}))
-    load = hold(run, net, 30, 0.5)
+    load = hold(run, net, 30, 2)
     until(lambda: backend.stats()["busy"] == 10, 10, "all ports in use")
     lastack.reload()  # no port is needed to see that the address is there
     clean(load.result())
     net.proxy.sysctl(net__ipv4__ip_local_port_range="40000 40049")
     for _ in range(2):
         lastack.reload()
-        load = hold(run, net, 30, 0.5)
+        load = hold(run, net, 30, 2)
         until(lambda: backend.stats()["busy"] == 30, 10, "all places in use")
         clean(load.result())
     assert backend.stats()["open_max"] == 30 and backend.stats()["accepted"] <= 10 + 30

@@ -58,7 +58,7 @@ static void refuses(void)
         {{"-u", "127.0.0.1:1,app:99999"}, "--upstream app:99999: a port is a number from 1 to 65535"},
         {{U, "--path", "/a b"}, "--path /a b: must be as it stands in a request, without spaces or control characters"},
         {{U, "--host", "a\r\nX: y"}, "--host: must be a name, without spaces or control characters"},
-        {{U, "--rate", "2", "--seconds", "10"}, "--rate 2 asks 20 times in the --seconds 10 of a run: give more of either, for 30 at least"},
+        {{U, "--rate", "2", "--seconds", "3"}, "--rate 2 asks a size 18 times in --repeats 3 of --seconds 3: give more of these, for 30 at least"},
         {{U, "--nonsense"}, "'--nonsense'\n`lastack"},
         {{U, "--json", "-", "--html", "-"}, "standard output takes one of them"},
         {{U, "--min", "9", "--max", "8"}, "--min 9 is larger than --max 8"},

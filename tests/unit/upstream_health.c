@@ -89,6 +89,12 @@ static void reachable(void)
     la_health_connected(&h, now);
     CHECK(usable() && la_health_up(&h));
     CHECK_EQ(atomic_load(&h.up_since_ns), now);
+    CHECK_EQ(atomic_load(&h.last_ok_ns), 0); /* a connection is no response */
+    for (int i = 0; i < 3; i++) /* a dial among them does not make them all dials */
+        CHECK_EQ(la_health_failed(&h, &conf, i == 2, now), i == 2);
+    la_health_connected(&h, now);
+    CHECK(!usable());
+    la_health_ok(&h, now);
 
     while (!fails())
         ;

@@ -194,7 +194,7 @@ def test_slow_start(run):
     both = names(run, 2)
     both[0].answer = lambda r: (200 if up[0] or r.target != "/health" else 503, b"0", "")
     lastack, port = run.front([{"address": o.text, "slow_start": "4s"} for o in both], balance="round_robin", workers=1,
-                              health={"path": "/health", "interval": "50ms", "timeout": "50ms", "unhealthy": 1, "healthy": 1})
+                              health={"path": "/health", "interval": "1s", "timeout": "1s", "unhealthy": 1, "healthy": 1})
     label = both[0].text
     until(lambda: lastack.metrics().sum("lastack_server_up", server=label) == 0, 10, "the server to be down")
     assert ask_many(port, 20) == {1: 20}

@@ -15,21 +15,31 @@ pytestmark = pytest.mark.sanitizer  # leaks show at the end: exit 0 is asked for
 CLIENTS = 64
 
 
-def waiting(backend, port, count, target="/?delay_ms=800", at_backend=None):
+def waiting(backend, port, count, target):
     clients = [Client(port, timeout=30) for _ in range(count)]
     for c in clients:
         c.send(request(target))
-    until(lambda: backend.stats()["busy"] == (at_backend or count), 10, "the requests to arrive")
+    until(lambda: backend.stats()["busy"] == count, 10, "the requests to arrive")
     return clients
 
 
 def test_requests_under_way_are_finished(run):
     """24 at the backend, 40 in the line behind them."""
-    backend = run.backend()
-    proxy, port = run.front([backend], workers=4, pool={"max": 24}, drain_timeout="20s", queue={"timeout": "20s"})
-    clients = waiting(backend, port, 64, at_backend=24)
-    until(lambda: proxy.metrics().sum("lastack_queue_length") == 40, 5, "the others to wait")
+    gate = threading.Event()
+
+    def held(c):
+        while c.request():
+            gate.wait(20)
+            c.reply(200, b"ok")
+    origin = run.origin(held)
+    proxy, port = run.front([origin], workers=4, pool={"max": 24}, drain_timeout="20s", queue={"timeout": "20s"})
+    clients = [Client(port, timeout=30) for _ in range(64)]
+    for c in clients:
+        c.send(request("/"))
+    until(lambda: len(origin.requests) == 24 and proxy.metrics().sum("lastack_queue_length") == 40, 10, "24 at work, and the others to wait")
     proxy.process.signal(signal.SIGTERM)
+    until(lambda: "draining" in proxy.log(), 10, "the drain")
+    gate.set()
     for c in clients:
         r = c.final()
         assert r.status == 200 and "close" in r.get("Connection", "").lower() and c.at_end()
@@ -69,7 +79,7 @@ def test_ends_within_drain_timeout(run):
 
 def test_idle_clients_do_not_hold_it(run):
     backend = run.backend()
-    proxy, port = run.front([backend], drain_timeout="20s", listener={"timeouts": {"head": "1s"}})
+    proxy, port = run.front([backend], drain_timeout="20s", listener={"timeouts": {"head": "3s"}})
     with Client(port) as idle, Client(port) as half:
         assert idle.ask("/").status == 200
         half.send("GET / HT")

@@ -113,7 +113,7 @@ def test_an_early_answer_that_stops(run):
         c.to_end()
         return False
     stage = Stage(early=early)
-    lastack, port = front(run, stage, buffer=STREAM, timeouts={"response": "500ms"})
+    lastack, port = front(run, stage, buffer=STREAM, timeouts={"response": "1500ms"})
     with Client(port) as c:
         c.send(request("/early", "POST", "Content-Length: 14\r\n") + b"first")
         assert c.until(b"hello").startswith(b"HTTP/1.1 200")
@@ -165,7 +165,7 @@ def test_late_answer_after_a_timeout(run, method):
         c.send(b"HTTP/1.1 200 OK\r\nX-Stolen: 1\r\nContent-Length: 6\r\n\r\nstolen")
         return False
     stage = Stage(late=late)
-    lastack, port = front(run, stage, timeouts={"response": "150ms"})
+    lastack, port = front(run, stage, timeouts={"response": "1s"})
     with Client(port) as c:
         r = c.ask("/late", method)
         assert r.status == 504 and "response_timeout" in r.get("Proxy-Status")
@@ -210,13 +210,13 @@ def test_an_answer_that_drips(run, part):
         try:
             for byte in part:
                 c.send(bytes([byte]))
-                time.sleep(0.03)  # what is tested is time
+                time.sleep(0.06)  # what is tested is time
             c.to_end()
         except OSError:
             pass
         return False
     stage = Stage(drip=drip)
-    lastack, port = front(run, stage, timeouts={"response": "300ms"})
+    lastack, port = front(run, stage, timeouts={"response": "1s"})
     with Client(port) as c:
         c.send(request("/drip"))
         try:

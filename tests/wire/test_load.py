@@ -22,7 +22,7 @@ X-C: 1
 
 def test_a_stall_shows(run):
     """A backend that answers at once but stalls for 200 ms of each second (full: 1 s of each 10 s). At a fixed rate a fifth (a tenth)
-    of the requests fall into a stall, and p99 says so; the closed loop beside it asks nothing meanwhile, and its p99 does not."""
+    of the requests fall into a stall, and p99 says so; the closed loop beside it asks nothing meanwhile, and its p90 does not."""
     seconds, every, stall = scale(4, 30), scale(1, 10), scale(0.2, 1)
     b = run.backend()
     common = dict(duration_ms=seconds * 1000, keepalive=100, grace_ms=5000)
@@ -38,7 +38,7 @@ def test_a_stall_shows(run):
     assert found["started"] + found["unstarted"] == 300 * seconds
     assert found["latency_us"]["p99"] > 0.7 * stall * 1e6
     assert beside["latency_us"]["count"] > 100 * seconds
-    assert beside["latency_us"]["p99"] < 0.5 * found["latency_us"]["p99"]
+    assert beside["latency_us"]["p90"] < 0.5 * found["latency_us"]["p99"]
     assert beside["latency_us"]["max"] > 0.7 * stall * 1e6  # it did meet the stalls, a few times
 
 
@@ -72,13 +72,13 @@ def test_replays_the_access_log(run, tmp_path):
         log = tmp_path / f"access-{format}.log"
         b = run.backend()
         p, port = run.front([b], log={"access": str(log), "format": format})
-        run.load(port, rate=400, requests=200, method="GET=80,POST=20", path="/p{n}").result()
+        run.load(port, rate=100, requests=200, method="GET=80,POST=20", path="/p{n}").result()
         p.stop()
         again = run.backend()
         found = run.load(again.text, replay=log, timed=True, speed=2, requests=400).result()
         counts[format] = again.stats()["requests"]
         assert found["failures"] == 0 and found["late_us"]["count"] == 400
-        assert found["seconds"] > 0.4  # over two laps: the second begins when the first is over
+        assert found["seconds"] > 1.2  # over two laps: the second begins when the first is over
     assert counts == {"json": 400, "combined": 400}
 
 

@@ -293,7 +293,7 @@ PROBLEMS = {
 def test_proxy_status(run, problem):
     handler, error, status = PROBLEMS[problem]
     server = run.origin(handler) if handler else "127.0.0.1:%d" % free_port()
-    lastack, port = run.front([server], timeouts={"response": "200ms"})
+    lastack, port = run.front([server], timeouts={"response": "200ms" if problem == "silent" else "10s"})
     r = get(port, method="POST", body=b"x")
     assert r.status == status
     assert re.fullmatch(r'lastack; error=%s; details="[^"]+"' % error, r.get("Proxy-Status")), r.get("Proxy-Status")

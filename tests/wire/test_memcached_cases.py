@@ -141,7 +141,7 @@ class World:
         self.ports, self.number = {name: proxy.free_port() for name in self.stages}, 0
         conf = proxy.config(
             {name: {"protocol": "memcached", "servers": [s.fake.text], "pool": {"max": 1}, "passive": {"failures": 0},
-                    "timeouts": {"response": "400ms" if name == "late" else "20s"}} for name, s in self.stages.items()},
+                    "timeouts": {"response": "1s" if name == "late" else "20s"}} for name, s in self.stages.items()},
             [{"name": name, "address": f"127.0.0.1:{port}", "protocol": "memcached", "upstream": name,
               "memcached": {"flush_all": "deny"}}
              for name, port in self.ports.items()], workers=1)

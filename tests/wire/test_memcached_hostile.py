@@ -101,17 +101,20 @@ def test_bytes_on_a_quiet_connection(run):
 
 def test_a_late_answer_is_nobodys(run):
     """The client was told of the timeout; what comes after it is never matched to another command."""
+    told = threading.Event()
+
     def handler(conn):
         while (line := conn.recv_line()) is not None:
             if line == b"get slow":
-                time.sleep(0.6)
+                told.wait(10)
                 conn.send(b"VALUE slow 0 6\r\nstolen\r\nEND\r\n")
             else:
                 conn.send(b"VALUE victim 0 2\r\n%02d\r\nEND\r\n" % conn.number)
     fake = run.own(mc.Fake(handler))
-    p, port = mc.front(run, [fake], memcached={"auto_eject": "error"}, timeouts={"response": "200ms"}, top={"workers": 1})
+    p, port = mc.front(run, [fake], memcached={"auto_eject": "error"}, timeouts={"response": "1s"}, top={"workers": 1})
     with mc.Client(port) as c, mc.Client(port) as victim:
         assert c.ask(b"get slow\r\n") == b"SERVER_ERROR lastack: server did not respond in time\r\n"
+        told.set()
         assert victim.get(b"victim") == {b"victim": b"02"}
         assert c.get(b"victim") == {b"victim": b"02"}
     assert p.metrics().sum("lastack_connections_closed_total", by="proxy", reason="timeout") == 1
@@ -152,6 +155,27 @@ def test_a_client_that_drips(run, begin):
                 return True
             return p.metrics().sum("lastack_client_connections") == 0
         until(dripped, 10, "the client to be cut off", every=0.1)
+    assert p.metrics().sum("lastack_client_timeouts_total") == 1
+
+
+def test_a_client_that_drips_and_does_not_read(run):
+    """Its answers are not taken, and bytes of its own do not put that off."""
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], top={"workers": 1}, listener={"timeouts": {"write": "1s", "body": "10s"}})
+    with mc.Client(port) as c:
+        c.set(b"k", b"v" * 1000000)
+    with mc.Client(port) as c:
+        c.send(b"get k\r\n" * 50)
+        until(lambda: p.metrics().sum("lastack_bytes_total", direction="in", upstream="cache") > 1000000, 10, "answers")
+        c.send(b"set a 0 0 100000\r\n")
+
+        def dripped():
+            try:
+                c.send(b"a")
+            except OSError:
+                return True
+            return p.metrics().sum("lastack_client_connections") == 0
+        until(dripped, 10, "the client to be cut off", every=0.2)
     assert p.metrics().sum("lastack_client_timeouts_total") == 1
 
 

@@ -293,10 +293,19 @@ def test_empty_lines_before_a_request(run):
         assert c.final().status == 200
 
 
+def test_no_keep_alive_for_clients(run):
+    """timeouts.keepalive: 0: one request of a connection is answered, and the client told so."""
+    _, port = run.front([run.origin()], listener={"timeouts": {"keepalive": 0}})
+    for version in "1.1", "1.0":
+        with Client(port) as c:
+            r = c.ask("/", headers="Connection: keep-alive\r\n", version=version)
+            assert r.status == 200 and r.get("Connection") == "close" and c.at_end()
+
+
 def test_empty_line_behind_a_request(run):
     """The client is idle all the same: the time for the next request holds, and it ends without an answer. A head that
     begins has its own time."""
-    lastack, port = run.front([run.origin()], listener={"timeouts": {"head": "300ms", "keepalive": "1500ms"}})
+    lastack, port = run.front([run.origin()], listener={"timeouts": {"head": "1s", "keepalive": "4s"}})
     with Client(port) as idle, Client(port) as late, Client(port) as unfinished:
         for c in (idle, late, unfinished):
             c.send(request("/") + b"\r\n")

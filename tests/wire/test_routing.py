@@ -45,9 +45,10 @@ def test_paths(run):
 def test_spellings_that_servers_take_for_the_same_path(run):
     """What one route keeps to itself is not reached through another one by slashes that servers merge, or by what stands
     behind a semicolon, which some take away."""
-    reach = site(run, [{"path": "/", "upstream": "root"}, {"path": "/admin", "upstream": "admin"}])
+    reach = site(run, [{"path": "/", "upstream": "root"}, {"path": "/admin", "upstream": "admin"}, {"path": "/app/admin/", "upstream": "deep"}])
     for path, wanted in {"//admin/x": "admin", "/x//../admin": 404, "///admin": "admin", "/admin;v=1": "admin", "/admin;v=1/x": "admin", "/adminx": "root",
-                         "/;a/admin": 404, "/.;/admin": 404, "/x;a/admin": "root", "/;jsessionid=1": "root", "/x//admin": "root"}.items():
+                         "/;a/admin": 404, "/.;/admin": 404, "/x;a/admin": "root", "/;jsessionid=1": "root",
+                         "/app;x/admin;y/z": "deep", "/app//admin/": "deep", "/app/admin;x": "root", "/x//admin": "root"}.items():
         assert reach("h.test", path) == wanted, path
     assert "//admin/x" in {m.target for _, m in reach.origins["admin"].requests}, "forwarded as received"
 

@@ -130,7 +130,7 @@ def test_servers_that_do_not_shake_hands(run, ca, says, cause, status):
             c.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         while says != "fin" and c.sock.recv(1000):
             pass
-    proxy, port = run.front([run.origin(handler)], tls={"ca": ca.certificate}, timeouts={"handshake": "300ms"})
+    proxy, port = run.front([run.origin(handler)], tls={"ca": ca.certificate}, timeouts={"handshake": "300ms" if says == "nothing" else "10s"})
     answer = get(port)
     assert answer.status == status and f'details="{cause}:' in answer.get("Proxy-Status")
 

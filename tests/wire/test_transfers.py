@@ -227,7 +227,7 @@ def test_a_response_over_its_bound_waits_for_its_client(run, digests, bound):
     size = BIG[0]
     buffer, limits, most = BOUNDS[bound]
     store = run.own(Store(run.folder("store")))
-    p, port = run.front([store], buffer={**buffer, "dir": run.folder("spool")}, limits=limits, timeouts={"response": "500ms"})
+    p, port = run.front([store], buffer={**buffer, "dir": run.folder("spool")}, limits=limits, timeouts={"response": "2s"})
     h, left, disk = hashlib.sha256(), size, []
     with Watch(p.process) as memory, raw.Client(port, timeout=60 * SLOW, receive_buffer=65536) as c:
         c.send(raw.request(f"/down?size={size}"))
@@ -240,7 +240,7 @@ def test_a_response_over_its_bound_waits_for_its_client(run, digests, bound):
             if read == still:
                 break
             still = read
-        time.sleep(1)  # longer than timeouts.response
+        time.sleep(3)  # longer than timeouts.response
         while left:
             piece = c.exactly(min(left, 4 * MIB))
             h.update(piece)

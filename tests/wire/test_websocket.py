@@ -242,14 +242,26 @@ def test_a_client_that_is_late_for_its_upgrade(run):
 
 
 def test_a_tunnel_that_is_silent_too_long(run):
-    p, url = front(run, "python", timeouts={"tunnel": "1s"})
+    p, url = front(run, "python", timeouts={"tunnel": "3s"})
 
     async def go():
         async with connect(url) as ws:
             for _ in range(3):  # silence is what counts, not age
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.2)
                 assert await ask(ws, "still here") == "still here"
             await asyncio.wait_for(ws.wait_closed(), 20)
+    asyncio.run(go())
+    until(lambda: tunnels(p) == 0, 10, "the tunnel to have ended")
+
+
+def test_a_tunnel_without_a_limit(run):
+    p, url = front(run, "python", timeouts={"tunnel": 0})
+
+    async def go():
+        async with connect(url) as ws:
+            for _ in range(3):
+                assert await ask(ws, "still here") == "still here"
+                await asyncio.sleep(0.1)
     asyncio.run(go())
     until(lambda: tunnels(p) == 0, 10, "the tunnel to have ended")
 
