@@ -108,6 +108,8 @@ def test_a_late_answer_is_nobodys(run):
             if line == b"get slow":
                 told.wait(10)
                 conn.send(b"VALUE slow 0 6\r\nstolen\r\nEND\r\n")
+            elif line == b"version":  # one that did not answer is asked whether it is there
+                conn.send(b"VERSION 1\r\n")
             else:
                 conn.send(b"VALUE victim 0 2\r\n%02d\r\nEND\r\n" % conn.number)
     fake = run.own(mc.Fake(handler))
