@@ -151,6 +151,7 @@ struct la_conf_upstream {
     size_t sources;
     struct {
         unsigned max, tunnels;
+        bool tunnels_half; /* of what max is now */
         bool advise;
         unsigned *range; /* auto: smallest, largest */
         size_t ranges;   /* 0: pool.max stays; else 2 */
@@ -213,6 +214,13 @@ struct la_conf_upstream {
 static inline unsigned la_conf_pool_most(const struct la_conf_upstream *u)
 {
     return u->pool.ranges == 2 ? u->pool.range[1] : u->pool.max;
+}
+/* pool.tunnels where pool.max is now so many. */
+static inline unsigned la_conf_tunnels(const struct la_conf_upstream *u, unsigned max)
+{
+    if (u->pool.tunnels_half)
+        return max > 1 ? max / 2 : 1;
+    return u->pool.tunnels < max ? u->pool.tunnels : max;
 }
 /* The key that says so. */
 static inline const char *la_conf_pool_key(const struct la_conf_upstream *u)

@@ -58,8 +58,9 @@ void la_conf_finish(struct la_conf *c)
         la_conf_finish_fastcgi(c, u);
         if (u->protocol == LA_PROTO_MEMCACHED)
             la_conf_finish_memcached(c, u);
-        if (u->pool.tunnels == UINT32_MAX)
-            u->pool.tunnels = u->pool.max > 1 ? u->pool.max / 2 : 1;
+        u->pool.tunnels_half = u->pool.tunnels == UINT32_MAX;
+        if (u->pool.tunnels_half)
+            u->pool.tunnels = la_conf_tunnels(u, u->pool.max);
     }
 }
 

@@ -146,9 +146,9 @@ static void check_pool(struct la_conf *c, struct la_report *r, const struct la_c
 {
     const char *base = la_path(c, "upstreams.%s.pool", u->name);
     struct la_arena *a = &c->own->arena;
-    if (u->pool.tunnels > u->pool.max)
-        la_conf_complain(c, r, false, la_path(c, "%s.tunnels", base), "%u is more than pool.max (%u)",
-                         u->pool.tunnels, u->pool.max);
+    if (u->pool.tunnels > u->pool.max && u->pool.tunnels > la_conf_pool_most(u))
+        la_conf_complain(c, r, false, la_path(c, "%s.tunnels", base), "%u is more than %s (%u)",
+                         u->pool.tunnels, la_conf_pool_key(u), la_conf_pool_most(u));
     if (u->pool.idle_reuse_ms != LA_AUTO && u->pool.idle_close_ms != LA_AUTO &&
         u->pool.idle_close_ms <= u->pool.idle_reuse_ms)
         la_conf_complain(c, r, false, la_path(c, "%s.idle_close", base),

@@ -195,7 +195,7 @@ static const struct la_key pool_keys[] = {
     {"goodbye_timeout", LA_T_DURATION, U(pool.goodbye_ms), .low = 1, .high = DAY, .def = "1s",
      .doc = "how long the backend has to hang up after a goodbye"},
     {"abort_wait", LA_T_DURATION, U(pool.abort_wait_ms), .high = DAY, .def = "5s",
-     .doc = "when the client left: wait this long for the response head to keep the connection"},
+     .doc = "when the client left: wait this long for the response head to keep the connection; fastcgi: timeouts.response"},
     {"drain_max", LA_T_SIZE, U(pool.drain_max_bytes), .high = 64 << 20, .def = "64KiB",
      .doc = "read off this much of a response nobody wants, to keep the connection; 0 = never"},
     {"advise", LA_T_BOOL, U(pool.advise), .def = "false",
@@ -225,7 +225,7 @@ static const struct la_key timeout_keys[] = {
     {"tunnel", LA_T_DURATION, U(timeouts.tunnel_ms), .high = 30ull * DAY, .def = "1h",
      .doc = "a tunnel without a byte either way; 0 = no limit"},
     {"user", LA_T_DURATION, U(timeouts.user_ms), .high = DAY, .def = "20s",
-     .doc = "TCP_USER_TIMEOUT: sent bytes without an acknowledgement; 0 = the kernel's"},
+     .doc = "TCP_USER_TIMEOUT: sent bytes without an acknowledgement, or not taken; at least as long as send and connect; 0 = the kernel's"},
 };
 static const struct la_object timeout_object = {"timeouts", KEYS(timeout_keys), .pos = -1};
 
@@ -252,7 +252,7 @@ static const struct la_object retry_object = {"retry", KEYS(retry_keys), .pos = 
 static const struct la_key health_keys[] = {
     {"path", LA_T_TEXT, U(health.path), .parse = la_parse_url_path, .form = "a path such as /healthz",
      .example = "/healthz",
-     .doc = "asked with GET; 2xx and 3xx are well; without it there are no active checks"},
+     .doc = "asked with GET; 2xx and 3xx are well; without it there are no active checks; fastcgi: a script below root such as /health.php, or pm.ping's path"},
     {"host", LA_T_TEXT, U(health.host), .parse = la_parse_health_host,
      .form = "a host name such as app.internal", .example = "app.internal",
      .doc = "Host field of the check; default: the server's address"},
@@ -467,7 +467,7 @@ static const struct la_object admin_object = {"admin", KEYS(admin_keys), .pos = 
 
 static const struct la_key forwarded_keys[] = {
     {"mode", LA_T_ENUM, C(forwarded.mode), .names = forwarded_modes, .def = "x_forwarded",
-     .doc = "which fields tell the servers about the client"},
+     .doc = "which fields tell the servers about the client; off: none is added, and they pass as they come"},
     {"trust", LA_T_LIST, ARRAY(struct la_conf, forwarded.trust, forwarded.trusts), .item = &net_item,
      .example = "[10.0.0.0/8]",
      .doc = "networks whose own forwarded fields are kept and extended; others' are replaced"},
@@ -501,7 +501,7 @@ static const struct la_object log_object = {"log", KEYS(log_keys), .pos = -1};
 static const struct la_key limit_keys[] = {
     {"header_bytes", LA_T_SIZE, C(limits.header_bytes), .low = 1024, .high = 1 << 20, .def = "32KiB",
      .doc = "a request or response head"},
-    {"headers", LA_T_INT, C(limits.headers), .low = 8, .high = 10000, .def = "128",
+    {"headers", LA_T_INT, C(limits.headers), .low = 8, .high = 256, .def = "128",
      .doc = "fields in a head"},
     {"clients", LA_T_INT, LA_K_AUTO, C(limits.clients), .low = 1, .high = 1 << 24, .automatic = LA_AUTO,
      .def = "auto", .doc = "client connections; auto = what the descriptor limit leaves"},

@@ -367,6 +367,8 @@ const char *la_parse_route_path(struct la_arena *arena, struct la_slice text, vo
             return "must be a path alone: no query, no spaces, other bytes percent-encoded";
     if (memchr(text.p, '*', text.n))
         return "a path is a prefix already, write it without *";
+    if (memchr(text.p, ';', text.n))
+        return "requests are matched without \";\" and what stands behind it in a segment: leave that out";
     char *path = la_arena_calloc(arena, text.n + 1, 1);
     size_t n;
     if (!recode(text, path, &n))

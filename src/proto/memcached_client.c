@@ -247,6 +247,10 @@ static void pump(struct la_mclient *c)
     } while (c->more && gone < LA_TURN_BYTES);
     if (asked && c->commands_n == 0 && c->state == LA_MCLIENT_LINE)
         c->since_ns = now_of(c); /* the rest of a line behind them has its time from now on */
+    if (gone && c->out.n == 0 && c->state != LA_MCLIENT_LINE) { /* and so has a data block behind answers */
+        c->since_ns = now_of(c);
+        c->received = 0;
+    }
     if (!c->dead && c->abort && c->out.n == 0)
         end(c, true);
     if (!c->dead && c->closing && la_list_empty(&c->commands) && c->out.n == 0)

@@ -199,7 +199,7 @@ static void add_server(struct process *p, const struct entry *e)
     if (u->protocol == LA_PROTO_MEMCACHED && max < p->workers) /* the file's number of workers may be smaller than what runs */
         max = p->workers;
     atomic_store(&s->max, (int)max);
-    atomic_store(&s->tunnels_max, (int)(u->pool.tunnels < max ? u->pool.tunnels : max));
+    atomic_store(&s->tunnels_max, (int)la_conf_tunnels(u, max));
     unsigned n = plan->servers++;
     plan->server = la_xrealloc(plan->server, plan->servers * sizeof(struct la_server *));
     plan->server_conf = la_xrealloc((void *)(uintptr_t)plan->server_conf, plan->servers * sizeof(struct la_conf_server *));

@@ -23,7 +23,7 @@ static void follow(struct la_server *s, const struct la_conf_upstream *u, unsign
     if (step == 0)
         return;
     atomic_store(&s->max, (int)next);
-    atomic_store(&s->tunnels_max, (int)(u->pool.tunnels < next ? u->pool.tunnels : next));
+    atomic_store(&s->tunnels_max, (int)la_conf_tunnels(u, next));
     la_log_info("server %s of upstream %s: pool.max is now %u: of %.1f connections at work %.1f wait in the server", s->label, s->upstream,
                 next, s->advice.at_work, s->advice.waiting);
 }

@@ -170,6 +170,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         void (*on_check)(void *, struct la_conn *, enum la_err) = c->on_check;
         c->on_check = NULL;
         la_dispatch_take(c, false);
+        c->probes = false;
         on_check(c->check_arg, c, LA_OK);
         return;
     }
@@ -221,7 +222,7 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
             la_dispatch_give(w, c, false);
         return;
     }
-    if (dialed) /* for a probe whose request has left */
+    if (dialed || arrived) /* for a probe whose request has left */
         la_health_probe_over(&o->pool.server->health);
     /* It is published as idle now: who waits since we looked? */
     if (!alone)
@@ -284,8 +285,9 @@ static struct la_waiter *own_uncovered(const struct la_outlet *o)
     struct la_queue *q = la_outlet_queue((struct la_outlet *)(uintptr_t)o);
     struct la_waiter *w = la_queue_oldest(q, o->index);
     bool probe;
-    if (w == NULL || (q->uncovered == NULL && w->tried == 0) || /* the dial that covers it may be to the one it has tried */
-        !la_health_usable(&o->pool.server->health, la_now_ns(o->branch->home), &probe))
+    /* The dial that covers it may be to the one that it has tried. */
+    bool covered = q->uncovered == NULL && (w == NULL || w->tried == 0 || o->pool.count[LA_CONN_DIALING] > 0);
+    if (w == NULL || covered || !la_health_usable(&o->pool.server->health, la_now_ns(o->branch->home), &probe))
         return NULL;
     return probe ? NULL : q->uncovered ? q->uncovered : w; /* a probe is the tick's business */
 }
@@ -433,6 +435,7 @@ void la_conn_release(struct la_conn **cp, enum la_verdict v, enum la_close_cause
     c->fresh = false;
     if (c->probes) /* its request has its answer, or left without */
         la_health_probe_over(&o->pool.server->health);
+    c->probes = false;
     if (cause == LA_CLOSE_UNEXPECTED_BYTES) /* such a server has trust to earn again */
         atomic_store_explicit(&o->pool.server->quiet, 0, memory_order_relaxed);
     if (v == LA_REUSE && c->item.goodbye) {
@@ -480,6 +483,7 @@ void la_conn_to_tunnel(struct la_conn *c)
 {
     struct la_outlet *o = c->outlet;
     la_conn_lost(c);
+    c->probes = false;
     la_pool_move(&o->pool, &c->item, LA_CONN_TUNNEL, la_now_ns(o->branch->home));
 }
 

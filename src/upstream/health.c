@@ -47,6 +47,7 @@ bool la_health_failed(struct la_health *h, const struct la_conf_upstream *conf, 
     if (!until && failures < (int)conf->passive.failures)
         return false;
     int outs = atomic_fetch_add(&h->outs, 1);
+    atomic_store(&h->check_streak, 0); /* good checks before now do not bring it back */
     uint64_t pause = conf->passive.out_ms;
     for (int i = 0; i < outs && pause < conf->passive.out_max_ms; i++)
         pause *= 2;

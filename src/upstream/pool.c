@@ -123,8 +123,9 @@ uint64_t la_pool_close_ms(const struct la_pool *p, uint64_t now_ns)
 {
     if (p->conf->pool.idle_close_ms != LA_AUTO)
         return p->conf->pool.idle_close_ms;
-    uint64_t known = la_clock_known_ms(&p->server->clock, now_ns);
-    return known ? 2 * known + 1000 : UNKNOWN_CLOSE_MS;
+    uint64_t known = la_clock_known_ms(&p->server->clock, now_ns), close = known ? 2 * known + 1000 : UNKNOWN_CLOSE_MS;
+    bool told = p->conf->pool.idle_reuse_ms != LA_AUTO; /* longer than that, or the proxy would close first */
+    return told ? la_max64(close, 2 * p->conf->pool.idle_reuse_ms + 1000) : close;
 }
 
 static struct la_pool_item *oldest(struct la_pool *p, enum la_conn_state s)

@@ -275,6 +275,20 @@ static void on_timeout(struct la_timer *t)
     w->on_fail(w, LA_QUEUE_TIMEOUT);
 }
 
+/* Dials are paced: who waits for one of these is not in line for a connection that somebody has. */
+static int free_places(const struct la_queue *q, uint64_t now)
+{
+    int n = 0;
+    for (unsigned i = 0; i < q->branch->outlets; i++) {
+        const struct la_outlet *o = q->branch->outlet[i];
+        struct la_server *s = o->pool.server;
+        int unused = atomic_load(&s->max) - atomic_load(&s->budget->used);
+        if (unused > 0 && now >= o->no_dial_until_ns && la_health_up(&s->health) && (q->outlet == NULL || q->outlet == o))
+            n += unused;
+    }
+    return n;
+}
+
 struct la_conn *la_upstreams_acquire(struct la_branch *b, struct la_waiter *w, enum la_err *err)
 {
     struct la_upstreams *u = b->home;
@@ -314,7 +328,7 @@ struct la_conn *la_upstreams_acquire(struct la_branch *b, struct la_waiter *w, e
     q->chosen = o;
     la_dispatch_queue(q, false);
     q->chosen = NULL;
-    if (w->queue && !w->covered && waiting >= (int)b->conf->queue.length + q->dials + q->pokes) {
+    if (w->queue && !w->covered && waiting >= (int)b->conf->queue.length + q->dials + q->pokes + free_places(q, now)) {
         la_upstreams_cancel(w);
         *err = LA_QUEUE_FULL;
     }
@@ -353,6 +367,7 @@ bool la_upstreams_dial_check(struct la_outlet *o, void (*cb)(void *arg, struct l
     if (c == NULL)
         return false;
     la_dispatch_take(c, goodbye);
+    c->probes = false;
     cb(arg, c, LA_OK);
     return true;
 }

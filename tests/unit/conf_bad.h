@@ -197,6 +197,8 @@ static const struct {
      "f:4:13: routes[0].path: \"/a%2\": % must be followed by two hexadecimal digits"},
     {ROUTES("  - { path: /a?b, upstream: app }\n"),
      "f:4:13: routes[0].path: \"/a?b\": must be a path alone: no query, no spaces, other bytes percent-encoded"},
+    {ROUTES("  - { path: \"/a;b\", upstream: app }\n"),
+     "f:4:13: routes[0].path: \"/a;b\": requests are matched without \";\" and what stands behind it in a segment: leave that out"},
     {ROUTES("  - { upgrade: [h2c], upstream: app }\n"), "f:4:17: routes[0].upgrade: \"h2c\" is not known, must be one of websocket"},
     {ROUTES("  - { path: / }\n"), "f:4:5: routes[0].upstream: missing, must be the name of an upstream"},
     {APP(SERVERS "log: { access: on }\n"), "f:5:16: log.access: \"on\" is wrong, must be off, stdout or a path that holds a /"},

@@ -48,6 +48,7 @@ static void defaults(void)
           u->pos.line == 2);
     CHECK(u->balance == LA_BALANCE_LEAST_CONNECTIONS && u->hash_header == NULL && u->sources == 0);
     CHECK(u->servers == 1 && u->server[0].weight == 1 && !u->server[0].backup && !u->server[0].drain);
+    CHECK(la_conf_tunnels(u, 200) == 100 && la_conf_tunnels(u, 1) == 1);
     CHECK(u->pool.max == 64 && u->pool.tunnels == 32 && u->pool.idle_reuse_ms == LA_AUTO &&
           u->pool.idle_close_ms == LA_AUTO);
     CHECK(u->pool.max_requests == 0 && u->pool.max_age_ms == 0 && u->pool.goodbye_ms == 1000 &&

@@ -103,6 +103,9 @@ static void unknown_timeout(void)
     CHECK_EQ(la_pool_reuse_ms(&pool, now, true), 60000);
     CHECK_EQ(la_pool_reuse_ms(&pool, now, false), 200);
     CHECK_EQ(la_pool_close_ms(&pool, now), 300000);
+    conf.pool.idle_reuse_ms = 600000; /* told: kept for longer than that */
+    CHECK_EQ(la_pool_close_ms(&pool, now), 1201000);
+    conf.pool.idle_reuse_ms = LA_AUTO;
     idle(1);
     now = item[0].idle_ns + 200 * MS - 1;
     CHECK(pick(false, false).item == &item[0]);

@@ -167,9 +167,8 @@ def test_a_client_that_drips_and_does_not_read(run):
     with mc.Client(port) as c:
         c.set(b"k", b"v" * 1000000)
     with mc.Client(port) as c:
-        c.send(b"get k\r\n" * 50)
+        c.send(b"get k\r\n" * 50 + b"set a 0 0 100000\r\n")
         until(lambda: p.metrics().sum("lastack_bytes_total", direction="in", upstream="cache") > 1000000, 10, "answers")
-        c.send(b"set a 0 0 100000\r\n")
 
         def dripped():
             try:

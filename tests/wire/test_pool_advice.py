@@ -6,7 +6,7 @@ import math
 from harness.peers import clean
 from harness.wait import until
 
-LOAD = {"clients": 64, "keepalive": 100, "duration_ms": 120000}
+LOAD = {"clients": 64, "keepalive": 100, "duration_ms": 240000}
 
 
 def gauge(p, name):

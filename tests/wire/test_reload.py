@@ -123,7 +123,7 @@ def test_reload_while_dials_are_under_way(run, before, after):
     """Where requests wait may change with the configuration, while connections to a server that does not answer are on the way;
     and then the server goes: its dials are nobody's any more, and the requests go to the one that takes its place."""
     good = run.backend()
-    proxy, port = run.front([silent_server(run)], workers=1, balance=before, hash_key="client", timeouts={"connect": "8s"}, retry={"max": 0})
+    proxy, port = run.front([silent_server(run)], workers=1, balance=before, hash_key="client", timeouts={"connect": "4s"}, retry={"max": 0})
     clients = [run.own(Client(port)) for _ in range(3)]
     for c in clients:
         c.send(request("/"))
