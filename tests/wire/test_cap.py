@@ -6,8 +6,8 @@ from harness.raw import Client, Crowd, request
 from harness.wait import scale, until
 
 PLACES, CLIENTS = 8, 300
-BURST = scale(2000, 4000)
-REQUESTS = scale(6000, 100000)
+BURST = scale(1500, 4000)
+REQUESTS = scale(4500, 100000)
 SERVICE_US = 20000  # long against what a scheduler with few cores does to six busy threads
 
 
