@@ -225,7 +225,7 @@ static const struct la_key timeout_keys[] = {
     {"tunnel", LA_T_DURATION, U(timeouts.tunnel_ms), .high = 30ull * DAY, .def = "1h",
      .doc = "a tunnel without a byte either way; 0 = no limit"},
     {"user", LA_T_DURATION, U(timeouts.user_ms), .high = DAY, .def = "20s",
-     .doc = "TCP_USER_TIMEOUT: sent bytes without an acknowledgement, or not taken; at least as long as send and connect; 0 = the kernel's"},
+     .doc = "TCP_USER_TIMEOUT: sent bytes without an acknowledgement, or that the server's buffers do not take; 0 = the kernel's"},
 };
 static const struct la_object timeout_object = {"timeouts", KEYS(timeout_keys), .pos = -1};
 

@@ -63,10 +63,7 @@ static void log_exhausted(struct la_server *s, struct la_port_pair *p)
 /* Tries one source. A descriptor, or -errno. */
 static int dial_from(struct la_outlet *o, struct la_port_pair *p)
 {
-    const struct la_conf_upstream *conf = o->branch->conf;
-    /* The kernel counts a peer that takes nothing as well: our own times come first, with their own words. */
-    uint64_t ours = la_max64(conf->timeouts.send_ms, conf->timeouts.connect_ms) + 1000;
-    struct la_dial_options opt = {.user_timeout_ms = (unsigned)(conf->timeouts.user_ms ? la_max64(conf->timeouts.user_ms, ours) : 0)};
+    struct la_dial_options opt = {.user_timeout_ms = (unsigned)o->branch->conf->timeouts.user_ms};
     if (p == NULL)
         return la_sock_dial(&o->pool.server->addr, &opt);
     opt.source = &p->source;
