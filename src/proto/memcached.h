@@ -150,6 +150,13 @@ static inline bool la_mclient_has_answers(const struct la_mclient *c)
     return c->out.n || c->more;
 }
 
+/* Bytes have come. Answers that it does not take are waited for all the same. */
+static inline void la_mclient_progress(struct la_mclient *c)
+{
+    if (!la_mclient_has_answers(c))
+        c->progress_ns = la_loop_now_ns(c->front->env->loop);
+}
+
 /* memcached_client.c */
 void la_mclient_pump_soon(struct la_mclient *c);
 void la_mclient_run(struct la_mclient *c); /* reads, and uses what has been read; c may be gone afterwards */

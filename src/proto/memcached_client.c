@@ -99,13 +99,6 @@ static void drop_in(struct la_mclient *c)
     c->in_n = c->in_cap = c->at = c->seen = 0;
 }
 
-/* Bytes have come. Answers that it does not take are waited for all the same. */
-static void progress(struct la_mclient *c)
-{
-    if (!la_mclient_has_answers(c))
-        c->progress_ns = now_of(c);
-}
-
 static void end(struct la_mclient *c, bool reset)
 {
     if (c->dead)
@@ -404,7 +397,7 @@ static ssize_t read_lines(struct la_mclient *c, bool *more)
     if (n <= 0)
         return n;
     c->since_ns = now_of(c);
-    progress(c);
+    la_mclient_progress(c);
     c->in = p;
     c->in_n = (size_t)n;
     use(c);
@@ -429,7 +422,7 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
         ssize_t n = la_stream_recv(&c->stream, e->scratch, most);
         *more = n == (ssize_t)most;
         if (n > 0) {
-            progress(c);
+            la_mclient_progress(c);
             size_t at = 0;
             while (at < (size_t)n && c->state != LA_MCLIENT_LINE)
                 at += la_mupload_take(c, e->scratch + at, (size_t)n - at);
@@ -445,7 +438,7 @@ static ssize_t read_some(struct la_mclient *c, bool *more)
     ssize_t n = la_stream_recv(&c->stream, c->in + c->in_n, most);
     *more = n == (ssize_t)most;
     if (n > 0) {
-        progress(c);
+        la_mclient_progress(c);
         if (first && c->state == LA_MCLIENT_LINE)
             c->since_ns = now_of(c);
         c->in_n += (size_t)n;

@@ -141,8 +141,7 @@ void la_mupload_begin(struct la_mclient *c, struct la_mpart *p, uint64_t n)
     c->left = n;
     c->state = p ? LA_MCLIENT_DATA : LA_MCLIENT_SWALLOW;
     c->since_ns = la_loop_now_ns(c->front->env->loop);
-    if (!la_mclient_has_answers(c))
-        c->progress_ns = c->since_ns;
+    la_mclient_progress(c);
     c->received = 0;
     c->last = 0;
     c->one_short = false;

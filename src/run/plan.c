@@ -27,13 +27,17 @@ static bool same_ports(const struct process *p, const struct la_port_pair *pair)
     return pair->port_low == p->port_low && pair->port_high == p->port_high && pair->ports == p->ports;
 }
 
-/* The upstream's sources from which this address can be dialed, those of its family: at most u->sources. Returns how many. */
+/* The upstream's sources from which this address can be dialed, those of its family: at most u->sources, into out unless it is
+ * NULL. Returns how many. */
 static size_t sources_for(const struct la_addr *addr, const struct la_conf_upstream *u, struct la_source_spec *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < u->sources; i++)
-        if (la_addr_family(&u->source[i].address) == la_addr_family(addr))
-            out[n++] = (struct la_source_spec){u->source[i].address, u->source[i].port_low, u->source[i].port_high};
+        if (la_addr_family(&u->source[i].address) == la_addr_family(addr)) {
+            if (out)
+                out[n] = (struct la_source_spec){u->source[i].address, u->source[i].port_low, u->source[i].port_high};
+            n++;
+        }
     return n;
 }
 
@@ -211,13 +215,11 @@ static void add_server(struct process *p, const struct entry *e)
 static bool cannot_be_dialed(const struct la_conf_upstream *u, const struct la_conf_server *c, const struct la_addr *addr)
 {
     char text[LA_ADDR_TEXT];
-    for (size_t i = 0; i < u->sources; i++)
-        if (la_addr_family(&u->source[i].address) == la_addr_family(addr))
-            return false;
-    if (u->sources)
-        la_log_limited(LA_LOG_WARN, 60000, "upstream %s: %s is also %s, which is left out: upstreams.%s.source has no address of that family", u->name, c->text,
-                       la_addr_text(addr, text), u->name);
-    return u->sources > 0;
+    if (u->sources == 0 || sources_for(addr, u, NULL) > 0)
+        return false;
+    la_log_limited(LA_LOG_WARN, 60000, "upstream %s: %s is also %s, which is left out: upstreams.%s.source has no address of that family", u->name,
+                   c->text, la_addr_text(addr, text), u->name);
+    return true;
 }
 
 static void each_server(struct process *p, struct la_upstream_plan *plan, struct la_tls *tls,

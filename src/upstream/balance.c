@@ -31,8 +31,7 @@ static bool available(const struct la_outlet *o, uint64_t now_ns)
     struct la_server *s = o->pool.server;
     if (o->pool.count[LA_CONN_IDLE] > 0)
         return true;
-    if (now_ns >= o->no_dial_until_ns &&
-        atomic_load_explicit(&s->budget->used, memory_order_relaxed) < atomic_load_explicit(&s->max, memory_order_relaxed))
+    if (la_outlet_free_places(o, now_ns) > 0)
         return true;
     for (unsigned i = 0; i < s->workers; i++)
         if (atomic_load_explicit(&s->cell[i].idle, memory_order_relaxed) > 0)

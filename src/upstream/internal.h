@@ -25,6 +25,13 @@ static inline struct la_queue *la_outlet_queue(struct la_outlet *o)
 {
     return o->branch->bound ? &o->queue : &o->branch->queue;
 }
+/* How many more connections may be dialed; none where a dial has just failed for want of a port or the like. */
+static inline int la_outlet_free_places(const struct la_outlet *o, uint64_t now_ns)
+{
+    const struct la_server *s = o->pool.server;
+    int n = atomic_load_explicit(&s->max, memory_order_relaxed) - atomic_load_explicit(&s->budget->used, memory_order_relaxed);
+    return n > 0 && now_ns >= o->no_dial_until_ns ? n : 0;
+}
 static inline struct la_cell *la_queue_cells(const struct la_queue *q)
 {
     return q->outlet ? q->outlet->pool.server->cell : q->branch->shared->cell;

@@ -281,10 +281,8 @@ static int free_places(const struct la_queue *q, uint64_t now)
     int n = 0;
     for (unsigned i = 0; i < q->branch->outlets; i++) {
         const struct la_outlet *o = q->branch->outlet[i];
-        struct la_server *s = o->pool.server;
-        int unused = atomic_load(&s->max) - atomic_load(&s->budget->used);
-        if (unused > 0 && now >= o->no_dial_until_ns && la_health_up(&s->health) && (q->outlet == NULL || q->outlet == o))
-            n += unused;
+        if ((q->outlet == NULL || q->outlet == o) && la_health_up(&o->pool.server->health))
+            n += la_outlet_free_places(o, now);
     }
     return n;
 }

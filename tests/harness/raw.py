@@ -312,6 +312,15 @@ class Origin:
             connection.close()
 
 
+def held(gate, body=b"ok"):
+    """An origin's handler: every answer waits for the gate (a threading.Event)."""
+    def handler(c):
+        while c.request():
+            gate.wait(20)
+            c.reply(200, body)
+    return handler
+
+
 class Crowd:
     """Runs function(n) in count threads; results() gives their results, or raises the first failure."""
 

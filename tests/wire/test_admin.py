@@ -6,7 +6,7 @@ import pytest
 
 from harness import raw
 from harness.proxy import BIN, free_port
-from harness.raw import Client, Crowd, get
+from harness.raw import Client, Crowd, get, held
 from harness.wait import until
 
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
@@ -75,12 +75,7 @@ def test_names_in_labels_are_escaped_and_samples_are_unique(run):
 
 def test_states_are_true_while_it_works(run):
     gate = threading.Event()
-
-    def held(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"ok")
-    origin = run.origin(held)
+    origin = run.origin(held(gate))
     lastack, port = run.front([origin], pool={"max": 2})
     crowd = Crowd(5, lambda n: get(port, timeout=30).status)
     try:

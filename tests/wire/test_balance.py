@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from harness.proxy import free_port
-from harness.raw import Client, Crowd, Origin, get
+from harness.raw import Client, Crowd, Origin, get, held
 from harness.wait import until
 
 
@@ -42,18 +42,19 @@ def test_round_robin_spreads_evenly_in_short_runs(run):
     assert all(a != 0 or b != 0 or c != 0 for a, b, c in zip(order, order[1:], order[2:])), order
 
 
-def test_least_connections(run):
-    """A server that is busy gets no more while another is idle."""
+def one_is_busy(run):
+    """(gate, port, crowd): of two servers the first has a request, until the gate opens."""
     gate = threading.Event()
-
-    def slow(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"0")
-    stuck, quick = run.origin(slow), names(run, 2)[1]
+    stuck, quick = run.origin(held(gate, b"0")), names(run, 2)[1]
     _, port = run.front([stuck, quick], balance="least_connections", workers=1)
     crowd = Crowd(1, lambda n: get(port, "/held", timeout=30).status)
     until(lambda: len(stuck.requests) == 1, 5, "a request to be held")
+    return gate, port, crowd
+
+
+def test_least_connections(run):
+    """A server that is busy gets no more while another is idle."""
+    gate, port, crowd = one_is_busy(run)
     assert ask_many(port, 100) == {1: 100}
     gate.set()
     assert crowd.results() == [200]
@@ -61,16 +62,7 @@ def test_least_connections(run):
 
 def test_what_was_busy_once_is_no_debt(run):
     """A server that was slow for long has its share again, not all that it missed."""
-    gate = threading.Event()
-
-    def slow(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"0")
-    stuck, quick = run.origin(slow), names(run, 2)[1]
-    _, port = run.front([stuck, quick], balance="least_connections", workers=1)
-    crowd = Crowd(1, lambda n: get(port, "/held", timeout=30).status)
-    until(lambda: len(stuck.requests) == 1, 5, "a request to be held")
+    gate, port, crowd = one_is_busy(run)
     assert ask_many(port, 300) == {1: 300}
     gate.set()
     assert crowd.results() == [200]
@@ -106,12 +98,7 @@ def test_who_has_tried_a_server_in_vain_holds_up_nobody(run):
     """One that can only wait for the other server is first in line; the ones behind it may use what it may not."""
     gate = threading.Event()
     port_of_one = free_port()
-
-    def held(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"two")
-    two = run.origin(held)
+    two = run.origin(held(gate, b"two"))
     proxy, port = run.front([f"127.0.0.1:{port_of_one}", two], workers=1, pool={"max": 1}, passive={"failures": 0}, queue={"timeout": "30s"})
     crowd = Crowd(2, lambda n: get(port, "/held", timeout=30).body)
     until(lambda: len(two.requests) == 1 and proxy.metrics().sum("lastack_queue_length") == 1, 5, "one held, one in line")

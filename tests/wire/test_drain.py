@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.peers import FAILURES
-from harness.raw import Client, get, request
+from harness.raw import Client, get, held, request
 from harness.wait import until
 
 pytestmark = pytest.mark.sanitizer  # leaks show at the end: exit 0 is asked for everywhere
@@ -26,12 +26,7 @@ def waiting(backend, port, count, target):
 def test_requests_under_way_are_finished(run):
     """24 at the backend, 40 in the line behind them."""
     gate = threading.Event()
-
-    def held(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"ok")
-    origin = run.origin(held)
+    origin = run.origin(held(gate))
     proxy, port = run.front([origin], workers=4, pool={"max": 24}, drain_timeout="20s", queue={"timeout": "20s"})
     clients = [Client(port, timeout=30) for _ in range(64)]
     for c in clients:

@@ -3,7 +3,7 @@ import threading
 import time
 
 from harness.peers import clean
-from harness.raw import Client, Crowd, Origin, get, request
+from harness.raw import Client, Crowd, Origin, get, held, request
 from harness.wait import scale, until
 
 WAITERS = 300
@@ -154,11 +154,7 @@ def test_time_at_a_server_is_no_time_in_line(run):
         give_up.wait(20)
         c.close()
 
-    def busy(c):
-        while c.request():
-            gate.wait(20)
-            c.reply(200, b"second")
-    other = run.origin(busy)
+    other = run.origin(held(gate, b"second"))
     proxy, port = run.front([run.origin(dies), other], workers=1, balance="round_robin", pool={"max": 1}, queue={"timeout": "2s"})
     lost = Crowd(1, lambda n: get(port, timeout=30).body)
     assert asked.wait(10)

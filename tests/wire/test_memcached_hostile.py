@@ -141,6 +141,17 @@ def test_an_early_error_to_a_set(run):
         assert victim.get(b"victim") == {b"victim": b"02"}
 
 
+def drip(p, c, every):
+    """Sends a byte now and then until it is cut off."""
+    def dripped():
+        try:
+            c.send(b"a")
+        except OSError:
+            return True
+        return p.metrics().sum("lastack_client_connections") == 0
+    until(dripped, 10, "the client to be cut off", every=every)
+    assert p.metrics().sum("lastack_client_timeouts_total") == 1
+
 
 @pytest.mark.parametrize("begin", [b"get ", b"set a 0 0 100000\r\n"])
 def test_a_client_that_drips(run, begin):
@@ -149,15 +160,7 @@ def test_a_client_that_drips(run, begin):
     p, port = mc.front(run, [server], top={"workers": 1}, listener={"timeouts": {"head": "500ms", "body": "500ms"}})
     with mc.Client(port) as c:
         c.send(begin)
-
-        def dripped():
-            try:
-                c.send(b"a")
-            except OSError:
-                return True
-            return p.metrics().sum("lastack_client_connections") == 0
-        until(dripped, 10, "the client to be cut off", every=0.1)
-    assert p.metrics().sum("lastack_client_timeouts_total") == 1
+        drip(p, c, 0.1)
 
 
 def test_a_client_that_drips_and_does_not_read(run):
@@ -169,15 +172,7 @@ def test_a_client_that_drips_and_does_not_read(run):
     with mc.Client(port) as c:
         c.send(b"get k\r\n" * 50 + b"set a 0 0 100000\r\n")
         until(lambda: p.metrics().sum("lastack_bytes_total", direction="in", upstream="cache") > 1000000, 10, "answers")
-
-        def dripped():
-            try:
-                c.send(b"a")
-            except OSError:
-                return True
-            return p.metrics().sum("lastack_client_connections") == 0
-        until(dripped, 10, "the client to be cut off", every=0.2)
-    assert p.metrics().sum("lastack_client_timeouts_total") == 1
+        drip(p, c, 0.2)
 
 
 def test_a_line_behind_a_slow_answer_has_its_time(run):
