@@ -172,7 +172,7 @@ struct la_turn {
     uint64_t body_bytes; /* read so far */
     uint64_t length_left; /* of the response */
     uint64_t sent_bytes; /* to the client, with heads */
-    uint64_t progress_ns;
+    uint64_t progress_ns, paused_ns;
     struct la_http_body body;
     struct la_buf *trailer; /* trailer section of a chunked request */
     struct la_buf *head;    /* the response head */

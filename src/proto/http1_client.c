@@ -174,6 +174,28 @@ static bool head_begun(const struct la_client *c)
     return c->served == 0;
 }
 
+static uint64_t ms_since(const struct la_client *c, uint64_t since_ns)
+{
+    uint64_t now = la_loop_now_ns(c->front->env->loop);
+    return now > since_ns ? (now - since_ns) / 1000000u : 0;
+}
+
+/* Milliseconds left of ms since then; 0: it is over. */
+static uint64_t left_of(const struct la_client *c, uint64_t ms, uint64_t since_ns)
+{
+    uint64_t spent = ms_since(c, since_ns);
+    return ms > spent ? ms - spent : 0;
+}
+
+/* How long the request body may still take to go on: silent no longer than body_ms, and after that not below min_rate. */
+static uint64_t body_left(const struct la_client *c)
+{
+    const struct la_front *f = c->front;
+    const struct la_turn *t = c->turn;
+    uint64_t whole = f->body_ms + (f->min_rate ? t->body_bytes * 1000 / f->min_rate : UINT64_MAX / 2);
+    return la_min64(left_of(c, f->body_ms, t->progress_ns), left_of(c, whole, c->since_ns));
+}
+
 void la_client_arm_timer(struct la_client *c)
 {
     struct la_front *f = c->front;
@@ -181,31 +203,16 @@ void la_client_arm_timer(struct la_client *c)
     uint64_t ms = 0;
     if (c->state == LA_CLIENT_HEAD)
         ms = c->served == 0 || head_begun(c) || f->keepalive_ms == 0 ? f->head_ms : f->keepalive_ms;
-    else if (c->state == LA_CLIENT_BODY && t)
-        ms = t->body_paused ? PAUSED_MS : f->body_ms;
-    if (t && la_turn_waits_to_write(t) && (ms == 0 || f->write_ms < ms))
-        ms = f->write_ms;
+    else if (c->state == LA_CLIENT_BODY && t && !t->body_dropped)
+        ms = t->body_paused ? PAUSED_MS : f->body_ms ? la_max64(body_left(c), 1) : 0;
+    if (t && la_turn_waits_to_write(t) && f->write_ms) {
+        uint64_t write = la_max64(left_of(c, f->write_ms, t->progress_ns), 1);
+        ms = ms ? la_min64(ms, write) : write;
+    }
     if (ms)
         la_timer_set(&c->timer, ms);
     else
         la_timer_stop(&c->timer);
-}
-
-static uint64_t ms_since(const struct la_client *c, uint64_t since_ns)
-{
-    uint64_t now = la_loop_now_ns(c->front->env->loop);
-    return now > since_ns ? (now - since_ns) / 1000000u : 0;
-}
-
-/* Has the request body come too slowly? Silence for body_ms, or less than min_rate after body_ms. */
-static bool body_too_slow(const struct la_client *c)
-{
-    const struct la_front *f = c->front;
-    const struct la_turn *t = c->turn;
-    if (ms_since(c, t->progress_ns) >= f->body_ms)
-        return true;
-    uint64_t allowed = f->body_ms + (f->min_rate ? t->body_bytes * 1000 / f->min_rate : UINT64_MAX / 2);
-    return ms_since(c, c->since_ns) > allowed;
 }
 
 /* A client is ended because a time is over. */
@@ -238,7 +245,7 @@ static void on_timer(struct la_timer *timer)
             la_client_gone(c, LA_CLIENT_GONE);
             return;
         }
-        if (t->body_paused || t->body_dropped || !body_too_slow(c))
+        if (t->body_paused || t->body_dropped || body_left(c))
             break;
         count_timeout(c);
         enter(c);
@@ -248,7 +255,7 @@ static void on_timer(struct la_timer *timer)
         return;
     case LA_CLIENT_TURN: break;
     }
-    if (!la_turn_waits_to_write(t) || ms_since(c, t->progress_ns) < f->write_ms) {
+    if (!la_turn_waits_to_write(t) || left_of(c, f->write_ms, t->progress_ns)) {
         la_client_arm_timer(c);
         return;
     }
@@ -567,8 +574,13 @@ void la_turn_pause_body(struct la_turn *t, bool pause)
     struct la_client *c = t->client;
     if (c == NULL || t->body_paused == pause || c->state != LA_CLIENT_BODY)
         return;
+    uint64_t now = la_loop_now_ns(c->front->env->loop);
+    if (pause)
+        t->paused_ns = now;
+    else
+        c->since_ns += now - t->paused_ns; /* the rate is the client's: not of the time in which nothing is read */
     t->body_paused = pause;
-    t->progress_ns = la_loop_now_ns(c->front->env->loop);
+    t->progress_ns = now;
     la_client_want(c);
     la_client_arm_timer(c);
     if (!pause && c->entered == 0)

@@ -329,6 +329,43 @@ def test_min_rate(run):
     assert stage.targets() == ["/t"]
 
 
+def test_min_rate_while_the_server_does_not_read(run):
+    """The rate is the client's: the time in which nothing is read from it does not count."""
+    n, drips = 30_000_000, 10
+
+    def slow(c, head):
+        time.sleep(4)  # more than 30 MB may take at 10 MB a second
+        c.exactly(n + drips)
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return True
+    stage = Stage(slow=slow)
+    lastack, port = front(run, stage, buffer=STREAM, limits={"body": 0}, timeouts={"send": "60s"},
+                          listener={"timeouts": {"body": "400ms", "min_rate": 10_000_000}})
+    with Client(port, timeout=20) as c:
+        c.send(request("/slow", "POST", f"Content-Length: {n + drips}\r\n") + b"A" * n)
+        for _ in range(drips):  # the timer looks at the rate while the body is awaited
+            time.sleep(0.1)
+            c.send(b"A")
+        assert c.final().status == 200
+    assert lastack.metrics().sum("lastack_client_timeouts_total") == 0
+
+
+def test_a_pause_begins_with_the_last_byte(run):
+    """The one that stopped earlier goes first, although its timer was set before its last byte came."""
+    stage = Stage()
+    lastack, port = front(run, stage, pool={"max": 2}, listener={"timeouts": {"body": "2s", "min_rate": 0}})
+    head = lambda target: request(target, "POST", "Content-Length: 10\r\n")
+    with Client(port) as late, Client(port) as soon:
+        soon.send(head("/soon"))
+        time.sleep(1)
+        soon.send(b"A")
+        time.sleep(0.5)
+        late.send(head("/late"))
+        assert soon.final().status == 408 and late.final().status == 408
+    lines = until(lambda: len(lastack.access()) == 2 and lastack.access(), 5, "both lines")
+    assert [line["target"] for line in lines] == ["/soon", "/late"]
+
+
 # ---- clients that leave ----
 
 @pytest.mark.sanitizer
