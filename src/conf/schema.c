@@ -216,7 +216,7 @@ static const struct la_object queue_object = {"queue", KEYS(queue_keys), .pos = 
 static const struct la_key timeout_keys[] = {
     {"connect", LA_T_DURATION, U(timeouts.connect_ms), .low = 1, .high = DAY, .def = "1s",
      .doc = "TCP connect, per try"},
-    {"handshake", LA_T_DURATION, U(timeouts.handshake_ms), .low = 1, .high = DAY, .def = "5s",
+    {"handshake", LA_T_DURATION, U(timeouts.handshake_ms), .low = 1, .high = DAY, .def = "3s",
      .doc = "TLS handshake, in total"},
     {"send", LA_T_DURATION, U(timeouts.send_ms), .low = 1, .high = DAY, .def = "30s",
      .doc = "longest pause in which the server takes no byte of the request"},

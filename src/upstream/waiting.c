@@ -266,13 +266,30 @@ void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, en
 
 /* ---- a request comes, or goes ---- */
 
+/* What a wait was spent on that is over now: the line, or, for the most part of it, a dial that is still under way. */
+static enum la_err waited_for(const struct la_waiter *w)
+{
+    const struct la_queue *q = w->queue;
+    uint64_t now = la_now_ns(q->branch->home), waited = now - w->waits_ns;
+    for (unsigned i = 0; w->covered && i < q->branch->outlets; i++) {
+        const struct la_outlet *o = q->branch->outlet[i];
+        struct la_pool_item *oldest = la_list_first(&o->pool.list[LA_CONN_DIALING], struct la_pool_item, node);
+        const struct la_conn *c = oldest ? la_container(oldest, struct la_conn, item) : NULL;
+        if (c && (q->outlet == NULL || q->outlet == o) && now - c->dial_ns > waited / 2)
+            return c->shaking ? LA_TLS_TIMEOUT : LA_CONNECT_TIMEOUT;
+    }
+    return LA_QUEUE_TIMEOUT;
+}
+
 static void on_timeout(struct la_timer *t)
 {
     struct la_waiter *w = la_container(t, struct la_waiter, timeout);
     struct la_branch *b = w->queue->branch;
-    la_stat_add(&b->stats->queue_timeouts, 1);
+    enum la_err e = waited_for(w);
+    if (e == LA_QUEUE_TIMEOUT)
+        la_stat_add(&b->stats->queue_timeouts, 1);
     la_upstreams_cancel(w);
-    w->on_fail(w, LA_QUEUE_TIMEOUT);
+    w->on_fail(w, e);
 }
 
 /* Dials are paced: who waits for one of these is not in line for a connection that somebody has. */

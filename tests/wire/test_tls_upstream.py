@@ -135,6 +135,25 @@ def test_servers_that_do_not_shake_hands(run, ca, says, cause, status):
     assert answer.status == status and f'details="{cause}:' in answer.get("Proxy-Status")
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_a_server_that_stalls_in_its_handshake(run, ca, second):
+    """With the default times another server has its turn before queue.timeout ends; with no other one it is not the line that
+    took the time."""
+    def silent(c):
+        while c.sock.recv(1000):
+            pass
+    stalls = run.origin(silent)
+    good = run.origin(answer=lambda r: response(body=b"good"), tls=server_context(ca.issue()))
+    proxy, port = run.front([stalls, good][:1 + second], tls={"ca": ca.certificate}, balance="round_robin", workers=1,
+                            queue={"timeout": "5s" if second else "500ms"})
+    if second:
+        assert [get(port).body for _ in range(2)] == [b"good"] * 2
+    else:
+        answer = get(port)
+        assert answer.status == 504 and 'details="tls_timeout:' in answer.get("Proxy-Status")
+        assert proxy.metrics().sum("lastack_queue_timeouts_total") == 0
+
+
 def test_check_says_what_is_wrong(run, ca):
     path = os.path.join(run.folder("conf"), "lastack.yaml")
     a, b = ca.issue(), ca.issue()
