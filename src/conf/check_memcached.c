@@ -64,6 +64,11 @@ static void check_without_effect(struct la_conf *c, struct la_report *r, const s
         if (u->server[i].backup || u->server[i].drain || u->server[i].slow_start_ms)
             la_report_add(r, true, &u->server[i].pos, la_path(c, "upstreams.%s.servers[%zu]", u->name, i),
                           "backup, drain and slow_start have no effect on memcached servers: a key has one place");
+    for (size_t i = 0; i < u->servers; i++)
+        if (u->server[i].weight > 1 &&
+            (u->memcached.distribution == LA_MODULA || u->memcached.distribution == LA_JUMP))
+            la_report_add(r, true, &u->server[i].pos, la_path(c, "upstreams.%s.servers[%zu]", u->name, i),
+                          "weight has no effect with memcached.distribution modula or jump: ketama has weights");
 }
 
 void la_conf_check_memcached(struct la_conf *c, struct la_report *r, const struct la_conf_upstream *u)

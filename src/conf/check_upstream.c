@@ -115,6 +115,9 @@ static void check_servers(struct la_conf *c, struct la_report *r, const struct l
     for (size_t i = 0; i < u->servers; i++) {
         backups += u->server[i].backup;
         drained += u->server[i].drain;
+        if (u->server[i].slow_start_ms && u->balance == LA_BALANCE_HASH)
+            la_report_add(r, true, &u->server[i].pos, la_path(c, "upstreams.%s.servers[%zu]", u->name, i),
+                          "slow_start has no effect with balance: hash, which gives a client to one server");
     }
     if (u->servers && backups == u->servers)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.servers", u->name), "every server is a backup");

@@ -362,6 +362,13 @@ static const struct {
     {APP("    servers: [{ address: \"10.0.0.1:80\", drain: true, backup: yes }]\n"),
      "-f:4:5: upstreams.app.servers: every server is a backup\n"
      "-f:4:5: upstreams.app.servers: every server drains: no request will be served"},
+    {APP("    balance: hash\n    hash_key: client\n    servers: [\"10.0.0.1:80\", { address: \"10.0.0.2:80\", slow_start: 1m }]\n"),
+     "-f:6:30: upstreams.app.servers[1]: slow_start has no effect with balance: hash, which gives a client to one server"},
+    {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nworkers: 2\nupstreams:\n  c:\n    protocol: memcached\n"
+     "    servers: [{ address: \"10.0.0.1:1\", weight: 2 }]\n",
+     "-f:6:15: upstreams.c.servers[0]: weight has no effect with memcached.distribution modula or jump: ketama has weights"},
+    {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nworkers: 2\nupstreams:\n  c:\n    protocol: memcached\n"
+     "    servers: [{ address: \"10.0.0.1:1\", weight: 2 }]\n    memcached: { distribution: ketama }\n", ""},
 };
 
 #endif
