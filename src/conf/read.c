@@ -433,7 +433,7 @@ static void read_map(struct la_reader *r, const struct la_key *key, struct la_no
         if (name->duplicate)
             continue;
         size_t p = enter(r, name->text);
-        la_marks_add(r->conf->own, r->path.p, &name->pos);
+        la_marks_add(r->conf->own, la_arena_printf(arena_of(r), "%s.", r->path.p), &name->pos); /* "a.tls" is no key of "a" */
         if (!la_value_is_label(name->text))
             wrong(r, &name->pos, "a name must be 1 to 64 letters, digits and ._-");
         start_item(r, key->item, at, &name->pos);

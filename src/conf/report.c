@@ -141,12 +141,14 @@ const struct la_conf_pos *la_conf_where(const struct la_conf *c, const char *fmt
     va_end(ap);
     la_assert(n >= 0);
     const struct la_conf_pos *pos = la_marks_find(c->own, path);
-    while (pos == NULL && n > 0) { /* up to the parent: "a.b[0]" has "a.b", that has "a" */
+    while (pos == NULL && n > 0) { /* up to the parent: "a.b[0]" has "a.b", that has "a." (named by its user) or "a" */
         while (n > 0 && path[n - 1] != '.' && path[n - 1] != '[')
             n--;
+        path[n] = 0;
+        pos = la_marks_find(c->own, path);
         if (n > 0)
             path[--n] = 0;
-        pos = la_marks_find(c->own, path);
+        pos = pos ? pos : la_marks_find(c->own, path);
     }
     free(path);
     return pos;

@@ -362,6 +362,12 @@ static const struct {
     {APP("    servers: [{ address: \"10.0.0.1:80\", drain: true, backup: yes }]\n"),
      "-f:4:5: upstreams.app.servers: every server is a backup\n"
      "-f:4:5: upstreams.app.servers: every server drains: no request will be served"},
+    /* A name that looks like a key of another one. */
+    {"listen: [{ address: \":1\", upstream: app }, { address: \":2\", protocol: memcached, upstream: app.memcached }]\nworkers: 2\nupstreams:\n"
+     "  app: { servers: [\"10.0.0.1:80\"] }\n  app.memcached: { protocol: memcached, servers: [\"10.0.0.2:1\"] }\n", ""},
+    {"listen: [{ address: \":1\", upstream: app }, { address: \":2\", upstream: app.hash_key }]\nupstreams:\n"
+     "  app: { servers: [\"10.0.0.1:80\"], balance: hash }\n  app.hash_key: { servers: [\"10.0.0.2:1\"] }\n",
+     "f:3:45: upstreams.app.balance: hash needs a hash_key: write `hash_key: client` or `hash_key: header:NAME`"},
     {APP("    balance: hash\n    hash_key: client\n    servers: [\"10.0.0.1:80\", { address: \"10.0.0.2:80\", slow_start: 1m }]\n"),
      "-f:6:30: upstreams.app.servers[1]: slow_start has no effect with balance: hash, which gives a client to one server"},
     {"listen: [{ address: \":1\", protocol: memcached, upstream: c }]\nworkers: 2\nupstreams:\n  c:\n    protocol: memcached\n"

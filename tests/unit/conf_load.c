@@ -82,7 +82,7 @@ static void check_app(const struct la_conf *c)
     CHECK_EQ(u->servers, 4);
     CHECK(is_address(&u->server[0].address, "10.0.0.11:8080") && u->server[0].weight == 2 &&
           u->server[0].port == 8080);
-    CHECK(strcmp(u->server[0].text, "10.0.0.11:8080") == 0 && u->server[0].slow_start_ms == 90000);
+    CHECK(strcmp(u->server[0].text, "10.0.0.11:8080") == 0 && u->server[0].slow_start_ms == 0);
     CHECK(is_address(&u->server[1].address, "[fd00::1]:80") && u->server[1].weight == 1 &&
           u->server[1].backup);
     CHECK(is_address(&u->server[2].address, "unix:/run/a.sock") && u->server[2].host == NULL &&
@@ -109,6 +109,14 @@ static void check_app(const struct la_conf *c)
     CHECK(u->removes == 2 && strcmp(u->remove[1], "X-B") == 0);
 }
 
+static void slow_start(void)
+{
+    struct la_conf *c = good("listen: [{ address: \":80\", upstream: app }]\n"
+                             "upstreams: { app: { servers: [{ address: 10.0.0.1:80, slow_start: 1m30s }] } }\n");
+    CHECK(c->upstream[0].server[0].slow_start_ms == 90000);
+    la_conf_free(c);
+}
+
 static void every_type(void)
 {
     struct la_conf *c =
@@ -121,7 +129,7 @@ static void every_type(void)
              "upstreams:\n"
              "  app:\n"
              "    servers:\n"
-             "      - { address: 10.0.0.11:8080, weight: 2, slow_start: 1m30s }\n"
+             "      - { address: 10.0.0.11:8080, weight: 2 }\n"
              "      - { address: \"[fd00::1]:80\", backup: yes }\n"
              "      - unix:/run/a.sock\n"
              "      - { address: app.internal:81, drain: true }\n"
@@ -519,6 +527,7 @@ int main(void)
     CHECK(mkdtemp(dir) != NULL);
     memcached_defaults();
     defaults();
+    slow_start();
     every_type();
     anchors();
     includes();
