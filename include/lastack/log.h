@@ -7,6 +7,8 @@
 
 #include "lastack/base.h"
 
+#include <sys/types.h>
+
 enum la_log_level { LA_LOG_DEBUG, LA_LOG_INFO, LA_LOG_NOTICE, LA_LOG_WARN, LA_LOG_ERROR };
 
 void la_log_setup(enum la_log_level least, bool json);
@@ -14,6 +16,11 @@ void la_log_setup(enum la_log_level least, bool json);
 bool la_log_open(const char *path);
 bool la_log_reopen(void);
 int la_log_fd(void); /* where lines go now; stays the log's */
+/* A descriptor of the caller's to write a log with la_log_put: a file or pipe, appended to, or (NULL) standard output. Neither
+ * waits for who reads a pipe, also where nobody does yet. -1: errno. */
+int la_log_open_file(const char *path);
+/* One write(2) that does not wait for a reader: EAGAIN. */
+ssize_t la_log_put(int fd, const char *p, size_t n);
 bool la_log_wants(enum la_log_level level);
 void la_log_write(enum la_log_level level, const char *fmt, ...) LA_PRINTF(2, 3);
 

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,9 +26,41 @@ void la_log_setup(enum la_log_level level, bool json)
     atomic_store(&as_json, json);
 }
 
+/* A pipe that was handed to us is opened anew: O_NONBLOCK on what others share would be theirs too. That is done once, since
+ * another user may not. */
+static int open_standard(int number)
+{
+    static int own[] = {-1, -1, -1};
+    struct stat st;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", number);
+    if (own[number] < 0 && fstat(number, &st) == 0 && S_ISFIFO(st.st_mode))
+        own[number] = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
+    return fcntl(own[number] < 0 ? number : own[number], F_DUPFD_CLOEXEC, 3);
+}
+
+/* For reading too where it is a pipe: it can be opened before its reader does, and when that has gone. */
+static int open_file(const char *path)
+{
+    struct stat st;
+    int how = stat(path, &st) == 0 && S_ISFIFO(st.st_mode) ? O_RDWR : O_WRONLY;
+    return open(path, how | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0640);
+}
+
+int la_log_open_file(const char *path)
+{
+    return path ? open_file(path) : open_standard(STDOUT_FILENO);
+}
+
+ssize_t la_log_put(int fd, const char *p, size_t n)
+{
+    ssize_t sent = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL); /* the journal's socket */
+    return sent < 0 && errno == ENOTSOCK ? write(fd, p, n) : sent;
+}
+
 static bool open_path(const char *path)
 {
-    int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640) : STDERR_FILENO;
+    int fd = path ? open_file(path) : open_standard(STDERR_FILENO);
     if (fd < 0)
         return false;
     int old = atomic_load(&out_fd);
@@ -36,8 +70,7 @@ static bool open_path(const char *path)
     }
     /* Writers of other threads may hold the number: it stays, also for standard error. */
     bool ok = dup3(fd, old, O_CLOEXEC) >= 0;
-    if (fd != STDERR_FILENO)
-        close(fd);
+    close(fd);
     return ok;
 }
 
@@ -102,7 +135,7 @@ void la_log_write(enum la_log_level level, const char *fmt, ...)
         line[n - 1] = '\n';
     }
     /* A log that cannot be written has nobody to tell. */
-    ssize_t ignored = write(atomic_load_explicit(&out_fd, memory_order_relaxed), line, (size_t)n);
+    ssize_t ignored = la_log_put(atomic_load_explicit(&out_fd, memory_order_relaxed), line, (size_t)n);
     (void)ignored;
 }
 

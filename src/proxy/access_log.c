@@ -1,26 +1,32 @@
 /* access_log.c: one line per exchange or command, gathered per worker and written in batches.
  *
  * Owns: the buffer. The descriptor is shared by all workers and opened for appending; a batch is whole lines, one
- * write(2), or, where only small writes stay in one piece (pipes), as many as it takes. What cannot be written is
- * dropped and counted in the error log: a full disk must not stop requests. */
+ * write(2), or, where only small writes stay in one piece (pipes), as many as it takes. Nothing waits for who reads a
+ * pipe: what does not go is kept up to a bound. What cannot be written is dropped and told of in the error log: neither a
+ * full disk nor a reader that stands still may stop requests. */
 #include "exchange.h"
 #include "lastack/json.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#define FULL 32768
-#define FLUSH_MS 200
+#define FULL      32768
+#define KEPT_MOST (1u << 20) /* while the reader of a pipe is behind */
+#define FLUSH_MS  200
+#define BEHIND_MS 5       /* how soon it may take more */
+#define LAST_MS   1000    /* for what is left when the worker ends */
 
 struct la_access_log {
     struct la_text text;
     struct la_timer timer;
     int fd;
-    bool file; /* else a pipe or the like */
+    bool file;   /* else a pipe or the like */
+    bool behind; /* the pipe's reader is: text holds what it has not taken */
     enum la_log_format format;
     time_t second; /* of second_text */
     const char *second_format;
@@ -65,31 +71,51 @@ static size_t one_piece(const struct la_access_log *a, const char *p, size_t n)
 /* So that what follows a line that was cut is a line of its own. */
 static void end_stump(int fd)
 {
-    if (atomic_load_explicit(&stump, memory_order_relaxed) && atomic_exchange(&stump, false) && write(fd, "\n", 1) != 1)
+    if (atomic_load_explicit(&stump, memory_order_relaxed) && atomic_exchange(&stump, false) && la_log_put(fd, "\n", 1) != 1)
         atomic_store(&stump, true);
+}
+
+/* Keeps what is behind the first n bytes for later. */
+static void keep_rest(struct la_access_log *a, size_t n)
+{
+    a->behind = true;
+    a->text.n -= n;
+    memmove(a->text.p, a->text.p + n, a->text.n);
+    la_timer_set(&a->timer, BEHIND_MS);
 }
 
 void la_access_log_flush(struct la_access_log *a)
 {
     la_timer_stop(&a->timer);
-    if (a->fd >= 0 && a->text.n)
-        end_stump(a->fd);
+    a->behind = false;
     for (size_t at = 0, n; a->fd >= 0 && at < a->text.n; at += n) {
         n = one_piece(a, a->text.p + at, a->text.n - at);
-        ssize_t written = write(a->fd, a->text.p + at, n);
+        end_stump(a->fd);
+        ssize_t written = la_log_put(a->fd, a->text.p + at, n);
         if (written == (ssize_t)n)
             continue;
+        if (written < 0 && errno == EAGAIN && a->text.n - at < KEPT_MOST) {
+            keep_rest(a, at);
+            return;
+        }
         if (written > 0 && a->text.p[at + (size_t)written - 1] != '\n')
             atomic_store(&stump, true);
-        la_log_limited(LA_LOG_ERROR, 10000, "access log: %s; lines are lost", written < 0 ? strerror(errno) : "short write");
-        break;
+        la_log_limited(LA_LOG_ERROR, 10000, "access log: %s; lines are lost",
+                       written >= 0 ? "short write" : errno == EAGAIN ? "its reader does not read" : strerror(errno));
+        if (written < 0 || a->file)
+            break;
     }
     a->text.n = 0;
 }
 
 void la_access_log_free(struct la_access_log **ap)
 {
-    la_access_log_flush(*ap);
+    struct pollfd out = {(*ap)->fd, POLLOUT, 0};
+    uint64_t until_ns = la_clock_ns() + LAST_MS * 1000000ull;
+    do
+        la_access_log_flush(*ap);
+    while ((*ap)->behind && la_clock_ns() < until_ns && poll(&out, 1, LAST_MS) > 0);
+    la_timer_stop(&(*ap)->timer);
     la_text_fini(&(*ap)->text);
     free(*ap);
     *ap = NULL;
@@ -319,7 +345,7 @@ static void command_combined(struct la_access_log *a, const char *listener, cons
 
 static void soon(struct la_access_log *a)
 {
-    if (a->text.n >= FULL)
+    if (a->text.n >= (a->behind ? KEPT_MOST : FULL))
         la_access_log_flush(a);
     else if (!la_timer_is_set(&a->timer))
         la_timer_set(&a->timer, FLUSH_MS);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TICK_MS 1000
@@ -65,6 +66,11 @@ static uint64_t raise_descriptors(void)
 
 static struct la_conf *load(const struct process *p, struct la_certs **certs, struct la_conf_findings *f)
 {
+    struct stat st;
+    if (p->snapshot && p->path && stat(p->path, &st) == 0 && !S_ISREG(st.st_mode)) { /* a pipe would wait for a writer */
+        la_conf_finding_add(f, false, NULL, "%s: not a regular file, so that a reload could read it again", p->path);
+        return NULL;
+    }
     struct la_conf *c = p->path ? la_conf_load(p->path, f)
                                 : la_conf_load_text("command line", la_slice_str(p->text), f);
     if (c == NULL)
@@ -88,9 +94,7 @@ static bool open_access_log(struct process *p, const struct la_conf *c)
 {
     const char *path = c->log.access;
     bool file = path && strcmp(path, "stdout") != 0, taken = file && la_rights_take(&p->rights, path);
-    int fd = path == NULL ? -1
-             : file       ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640)
-                          : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    int fd = path == NULL ? -1 : la_log_open_file(file ? path : NULL);
     la_rights_back(&p->rights);
     if (path && fd < 0) {
         la_log_error("log.access: %s: %s%s", path, strerror(errno), log_cure(taken));

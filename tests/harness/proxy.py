@@ -69,14 +69,14 @@ class Proxy:
     """A running `lastack run`. Leaving it without stop() is fine: close() kills it and then checks its log for
     sanitizer reports and failed assertions."""
 
-    def __init__(self, conf, directory, host=netns.HERE, ready=True, fd_limit=None, env=None, words=("run",)):
+    def __init__(self, conf, directory, host=netns.HERE, ready=True, fd_limit=None, env=None, words=("run",), stdout=None):
         self.directory, self.host = str(directory), host
         self.conf_path = os.path.join(self.directory, "lastack.yaml")
         self.access_path = os.path.join(self.directory, "access.log")
         self.admin_port = 9900 if host.name else free_port()
         self.write(conf)
         self.process = Process([BIN, *words, self.conf_path], self.directory, "lastack", host, {**OPTIONS, **(env or {})},
-                               fd_limit=fd_limit)
+                               fd_limit=fd_limit, stdout=stdout)
         self.stopped = False
         if ready:
             try:

@@ -218,6 +218,52 @@ def test_lines_of_several_workers_stay_whole_on_a_pipe(run, tmp_path):
     assert {json.loads(line)["status"] for line in logged} == {200}
 
 
+def fill(end, found, wanted):
+    """Reads what there is; True: as many lines."""
+    with contextlib.suppress(BlockingIOError):
+        found.append(os.read(end, 1 << 20))
+    return b"".join(found).count(b"\n") >= wanted
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("way", ["fifo", "stdout"])
+def test_a_reader_that_stands_still_stops_nobody(run, tmp_path, way):
+    """Several times what the pipe holds: every request is answered at once, and every line comes when it is read at last. A
+    named pipe has no reader at all until then."""
+    fifo, found, n = str(tmp_path / "access"), [], 1500
+    end, write = os.pipe()
+    os.mkfifo(fifo)
+    origin, port = run.origin(), free_port()
+    lastack = run.own(Proxy(config({"app": {"servers": [origin.text]}}, f"127.0.0.1:{port}", workers=1,
+                                   log={"access": fifo if way == "fifo" else way}), str(tmp_path), stdout=write))
+    os.close(write)
+    with Client(port) as c:
+        for i in range(n):
+            assert c.ask(f"/{i}").status == 200
+    lastack.process.signal(signal.SIGUSR1)
+    lastack.reload(lastack.conf)
+    if way == "fifo":
+        os.close(end)
+        end = os.open(fifo, os.O_RDONLY)
+    os.set_blocking(end, False)
+    until(lambda: fill(end, found, n), 10, "all lines")
+    assert [json.loads(line)["target"] for line in b"".join(found).splitlines()] == [f"/{i}" for i in range(n)]
+    assert lastack.stop() == 0
+    os.close(end)
+
+
+def test_a_reader_that_never_reads(run, tmp_path):
+    """Lines of more than a pipe takes in one piece, more of them than are kept: they are lost, and the process ends when told."""
+    fifo = str(tmp_path / "access")
+    os.mkfifo(fifo)
+    lastack, port = run.front([run.origin()], workers=1, log={"access": fifo})
+    with Client(port) as c:
+        for i in range(300):
+            assert c.ask(f"/{i}?" + "x" * 7000).status == 200
+    until(lambda: "access log: its reader does not read; lines are lost" in lastack.log(), 10, "word of it")
+    assert lastack.stop() == 0
+
+
 def test_a_full_disk_spoils_one_line(run):
     """The line that had no room is lost; those that follow when there is room again are whole."""
     disk = run.own(Disk(run.folder("small"), "8k"))

@@ -89,6 +89,16 @@ def test_a_bad_file_changes_nothing(run):
     proxy.reload(good)
 
 
+def test_a_configuration_out_of_a_pipe(run):
+    """It is read once: nobody may ever write to the pipe again, and the process must not wait for that."""
+    lastack, port = run.front([run.origin()])
+    os.remove(lastack.conf_path)
+    os.mkfifo(lastack.conf_path)
+    lastack.reload(expect="failure")
+    assert get(port).status == 200 and f"{lastack.conf_path}: not a regular file" in lastack.log()
+    assert lastack.stop() == 0
+
+
 def test_an_upstream_that_goes_with_requests_behind_the_waiting(run):
     """A pipelined request follows one that waits for an upstream which a reload takes away: the first fails, the next goes to the
     new one."""
