@@ -17,8 +17,8 @@ struct la_proxy_header {
 /* Of the n bytes so far. The same answer however they came; BAD as soon as it is certain. */
 enum la_proxy_parse la_proxy_header_parse(struct la_proxy_header *out, const char *p, size_t n);
 
-/* Writes one; returns its length, at most 107 bytes. version 1 or 2. Addresses that are not both IPv4 or both
- * IPv6 (NULL too): one that says nothing. */
+/* Writes one; returns its length, at most 107 bytes. version 1 or 2. Of an IPv4 and an IPv6 address the former goes as IPv6
+ * (::ffff:10.0.0.1). Addresses that are neither (NULL too): one that says nothing. */
 #define LA_PROXY_HEADER_WRITTEN 108
 size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source, const struct la_addr *destination);
 

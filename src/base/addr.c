@@ -46,8 +46,15 @@ static void set_v4(struct la_addr *out, struct in_addr ip, uint16_t port)
     out->len = sizeof out->u.in;
 }
 
+/* An IPv4 address in IPv6's clothes (::ffff:10.0.0.1) is the IPv4 address: one address has one meaning. */
 static void set_v6(struct la_addr *out, const struct in6_addr *ip, uint32_t scope, uint16_t port)
 {
+    if (IN6_IS_ADDR_V4MAPPED(ip)) {
+        struct in_addr v4;
+        memcpy(&v4, ip->s6_addr + 12, sizeof v4);
+        set_v4(out, v4, port);
+        return;
+    }
     memset(out, 0, sizeof *out);
     out->u.in6.sin6_family = AF_INET6;
     out->u.in6.sin6_addr = *ip;
@@ -321,10 +328,9 @@ void la_addr_from_sockaddr(struct la_addr *out, const struct sockaddr *sa, sockl
         memset(out, 0, sizeof *out);
         return;
     }
-    if (out->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&out->u.in6.sin6_addr)) {
-        struct in_addr ip;
-        memcpy(&ip, out->u.in6.sin6_addr.s6_addr + 12, sizeof ip);
-        set_v4(out, ip, ntohs(out->u.in6.sin6_port));
+    if (out->u.sa.sa_family == AF_INET6) {
+        struct sockaddr_in6 in6 = out->u.in6;
+        set_v6(out, &in6.sin6_addr, in6.sin6_scope_id, ntohs(in6.sin6_port));
     }
 }
 
@@ -351,6 +357,14 @@ bool la_net_parse(struct la_net *out, struct la_slice text)
     uint16_t most = bits;
     if (slash && (!parse_port(la_slice(slash + 1, text.n - n - 1), &bits) || bits > most))
         return false;
+    if (out->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+        if (bits < 96)
+            return false;
+        out->family = AF_INET;
+        bits = (uint16_t)(bits - 96);
+        memset(out->ip, 0, sizeof out->ip);
+        memcpy(out->ip, v6.s6_addr + 12, 4);
+    }
     out->bits = (uint8_t)bits;
     for (unsigned i = bits; i < 128; i++) /* host bits do not count: 10.1.2.3/8 is 10.0.0.0/8 */
         out->ip[i / 8] &= (uint8_t) ~(0x80u >> i % 8);
@@ -363,9 +377,6 @@ bool la_net_has(const struct la_net *n, const struct la_addr *a)
     int family = la_addr_family(a);
     if (family == AF_INET) {
         memcpy(ip, &a->u.in.sin_addr, 4);
-    } else if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
-        family = AF_INET;
-        memcpy(ip, a->u.in6.sin6_addr.s6_addr + 12, 4);
     } else if (family == AF_INET6) {
         memcpy(ip, &a->u.in6.sin6_addr, 16);
     }

@@ -138,6 +138,13 @@ static enum la_proxy_parse parse_v2(struct la_proxy_header *out, const char *p, 
     return LA_PROXY_DONE;
 }
 
+/* A proxy whose client and whose own address are of two families sends the IPv4 one as IPv6. */
+static void unmap(struct la_addr *a)
+{
+    struct la_addr said = *a;
+    la_addr_from_sockaddr(a, &said.u.sa, said.len);
+}
+
 enum la_proxy_parse la_proxy_header_parse(struct la_proxy_header *out, const char *p, size_t n)
 {
     *out = (struct la_proxy_header){0};
@@ -146,26 +153,38 @@ enum la_proxy_parse la_proxy_header_parse(struct la_proxy_header *out, const cha
     enum la_proxy_parse result = p[0] == signature[0] ? parse_v2(out, p, n) : parse_v1(out, p, n);
     if (result != LA_PROXY_DONE)
         *out = (struct la_proxy_header){0};
+    unmap(&out->source);
+    unmap(&out->destination);
     return result;
 }
 
 /* ---- writing ---- */
 
-static size_t write_v1(char *buf, int family, const struct la_addr *source, const struct la_addr *destination)
+/* The address in the family of the header. */
+struct ip {
+    unsigned char byte[16];
+    size_t n;
+};
+
+static struct ip ip_of(const struct la_addr *a, int family)
 {
-    char from[LA_ADDR_TEXT], to[LA_ADDR_TEXT];
-    if (family == AF_UNSPEC)
-        return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY UNKNOWN\r\n");
-    return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY TCP%c %s %s %u %u\r\n", family == AF_INET ? '4' : '6',
-                            la_addr_host_text(source, from), la_addr_host_text(destination, to), la_addr_port(source),
-                            la_addr_port(destination));
+    struct ip ip = {{0}, family == AF_INET ? 4 : 16};
+    bool v4 = la_addr_family(a) == AF_INET;
+    if (v4 && ip.n == 16)
+        memset(ip.byte + 10, 0xff, 2);
+    memcpy(ip.byte + (v4 ? ip.n - 4 : 0), v4 ? (const void *)&a->u.in.sin_addr : (const void *)&a->u.in6.sin6_addr, v4 ? 4 : 16);
+    return ip;
 }
 
-static size_t put_ip(char *at, const struct la_addr *a)
+static size_t write_v1(char *buf, int family, const struct la_addr *source, const struct la_addr *destination)
 {
-    size_t n = la_addr_family(a) == AF_INET ? 4 : 16;
-    memcpy(at, n == 4 ? (const void *)&a->u.in.sin_addr : (const void *)&a->u.in6.sin6_addr, n);
-    return n;
+    char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+    if (family == AF_UNSPEC)
+        return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY UNKNOWN\r\n");
+    inet_ntop(family, ip_of(source, family).byte, from, sizeof from);
+    inet_ntop(family, ip_of(destination, family).byte, to, sizeof to);
+    return (size_t)snprintf(buf, LA_PROXY_HEADER_WRITTEN, "PROXY TCP%c %s %s %u %u\r\n", family == AF_INET ? '4' : '6', from, to,
+                            la_addr_port(source), la_addr_port(destination));
 }
 
 static size_t write_v2(char *buf, int family, const struct la_addr *source, const struct la_addr *destination)
@@ -176,8 +195,11 @@ static size_t write_v2(char *buf, int family, const struct la_addr *source, cons
     buf[13] = family == AF_INET ? 0x11 : family == AF_INET6 ? 0x21 : 0;
     if (family != AF_UNSPEC) {
         const uint16_t port[2] = {la_addr_port(source), la_addr_port(destination)};
-        n += put_ip(buf + n, source);
-        n += put_ip(buf + n, destination);
+        const struct ip ip[2] = {ip_of(source, family), ip_of(destination, family)};
+        for (int i = 0; i < 2; i++) {
+            memcpy(buf + n, ip[i].byte, ip[i].n);
+            n += ip[i].n;
+        }
         for (int i = 0; i < 2; i++) {
             buf[n++] = (char)(port[i] >> 8);
             buf[n++] = (char)(port[i] & 0xff);
@@ -190,8 +212,8 @@ static size_t write_v2(char *buf, int family, const struct la_addr *source, cons
 
 size_t la_proxy_header_write(char *buf, int version, const struct la_addr *source, const struct la_addr *destination)
 {
-    int family = source && destination ? la_addr_family(source) : AF_UNSPEC;
-    if (family != AF_UNSPEC && ((family != AF_INET && family != AF_INET6) || la_addr_family(destination) != family))
-        family = AF_UNSPEC;
+    int from = source ? la_addr_family(source) : AF_UNSPEC, to = destination ? la_addr_family(destination) : AF_UNSPEC;
+    bool known = (from == AF_INET || from == AF_INET6) && (to == AF_INET || to == AF_INET6);
+    int family = !known ? AF_UNSPEC : from == to ? from : AF_INET6;
     return version == 1 ? write_v1(buf, family, source, destination) : write_v2(buf, family, source, destination);
 }

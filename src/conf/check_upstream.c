@@ -98,6 +98,8 @@ static void check_sources(struct la_conf *c, struct la_report *r, const struct l
             low_port(b) <= high_port(a))
             la_report_add(r, false, all[i].pos, all[i].path, "source %s overlaps with %s", b->text, a->text);
     }
+    if (n < u->sources) /* the others are not all there is */
+        return;
     for (int k = 0; k < 2; k++)
         if (ports[k] && ports[k] < la_conf_pool_most(u) &&
             (server_of(u, k ? AF_INET6 : AF_INET) || server_of(u, AF_UNSPEC)))

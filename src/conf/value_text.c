@@ -150,6 +150,8 @@ const char *la_parse_source(struct la_arena *arena, struct la_slice text, void *
         return "any address is no source; leave it out for the kernel's choice";
     if (end < text.n)
         wrong = text.p[end] == ':' ? parse_range(la_slice(text.p + end + 1, text.n - end - 1), s) : "";
+    if (wrong)
+        s->address.len = 0; /* what is wrong in itself is passed over afterwards */
     keep(arena, text, &s->text);
     return wrong;
 }

@@ -28,6 +28,8 @@ static void good_forms(void)
         {"fd00::1", "[fd00::1]:0", "fd00::1", false, AF_INET6, 0},
         {"[fe80::1%lo]:80", "[fe80::1%lo]:80", "fe80::1%lo", true, AF_INET6, 80},
         {"[fe80::1%4294967]:80", "[fe80::1%4294967]:80", "fe80::1%4294967", true, AF_INET6, 80},
+        {"[::ffff:10.0.0.1]:80", "10.0.0.1:80", "10.0.0.1", true, AF_INET, 80}, /* one address has one meaning */
+        {"::ffff:a00:1", "10.0.0.1:0", "10.0.0.1", false, AF_INET, 0},
         {"unix:/run/a.sock", "unix:/run/a.sock", "unix:", true, AF_UNIX, 0},
         {"unix:/run/with space:80", "unix:/run/with space:80", "unix:", false, AF_UNIX, 0},
     };
@@ -188,7 +190,7 @@ static void nets(void)
 {
     static const char *const bad[] = {
         "",         "/8",          "10.0.0.0/",   "10.0.0.0/33", "10.0.0.0/x",   "::/129",
-        "10.0.0/8", "10.0.0.0/08", "10.0.0.0/-1", "a",           "10.0.0.0/8/8", "[::1]/64"};
+        "10.0.0/8", "10.0.0.0/08", "10.0.0.0/-1", "a",           "10.0.0.0/8/8", "[::1]/64", "::ffff:10.0.0.0/95"};
     struct la_net n;
     CHECK(in("10.0.0.0/8", "10.255.0.1:80") && !in("10.0.0.0/8", "11.0.0.1"));
     CHECK(in("10.1.2.3/8", "10.255.0.1")); /* host bits do not count */
@@ -197,7 +199,8 @@ static void nets(void)
     CHECK(in("10.0.0.1", "10.0.0.1") && !in("10.0.0.1", "10.0.0.2"));
     CHECK(in("::1", "::1") && !in("::1", "::2") && in("::/0", "fd00::1") && !in("::/0", "10.0.0.1"));
     CHECK(in("fd00::/9", "fd7f::1") && !in("fd00::/9", "fd80::1"));
-    CHECK(in("10.0.0.0/8", "[::ffff:10.0.0.1]"));
+    CHECK(in("10.0.0.0/8", "[::ffff:10.0.0.1]") && in("::ffff:10.0.0.0/104", "10.255.0.1") && !in("::ffff:10.0.0.0/104", "11.0.0.1"));
+    CHECK(in("::ffff:10.0.0.1", "10.0.0.1") && !in("::ffff:10.0.0.1", "10.0.0.2") && in("::ffff:0:0/96", "1.2.3.4"));
     CHECK(!in("10.0.0.0/8", "unix:/a"));
     for (size_t i = 0; i < la_count(bad); i++)
         CHECK(!la_net_parse(&n, la_slice_str(bad[i])));

@@ -20,6 +20,7 @@ static const struct good goods[] = {
     GOOD("PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n", "192.0.2.1:56324", "198.51.100.2:443"),
     GOOD("PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n", "0.0.0.0:0", "255.255.255.255:65535"),
     GOOD("PROXY TCP6 2001:db8::1 ::1 1 2\r\n", "[2001:db8::1]:1", "[::1]:2"),
+    GOOD("PROXY TCP6 ::ffff:10.0.0.1 ::1 1 8\r\n", "10.0.0.1:1", "[::1]:8"),
     GOOD("PROXY UNKNOWN\r\n", "", ""),
     GOOD(
         "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
@@ -114,7 +115,7 @@ static void write_and_read(void)
                   la_addr_parse(&to, la_slice_str(pairs[i][1]), true, &why));
             size_t n = la_proxy_header_write(buf, version, &from, &to);
             CHECK(la_proxy_header_parse(&h, buf, n) == LA_PROXY_DONE && h.n == n);
-            CHECK(i < 2 ? la_addr_eq(&h.source, &from) && la_addr_eq(&h.destination, &to) : h.source.len == 0);
+            CHECK(i < 3 ? la_addr_eq(&h.source, &from) && la_addr_eq(&h.destination, &to) : h.source.len == 0);
         }
     char buf[LA_PROXY_HEADER_WRITTEN];
     CHECK(la_proxy_header_write(buf, 1, NULL, NULL) == 15 && memcmp(buf, "PROXY UNKNOWN\r\n", 15) == 0);

@@ -151,6 +151,10 @@ static const struct {
      "f:4:15: upstreams.app.servers[0]: \"unix:run/x\": a Unix socket needs an absolute path, such as unix:/run/app.sock"},
     {APP(SERVERS "    source: [\"10.0.1.1:30000-20000\"]\n"), "f:5:14: upstreams.app.source[0]: \"10.0.1.1:30000-20000\": the range starts "
                                                             "above its end, must be LOW-HIGH such as 20000-29999"},
+    {APP(SERVERS "    source: [\"10.0.1.1:1-10\", \"10.0.1.1:20-5\"]\n"), "f:5:31: upstreams.app.source[1]: \"10.0.1.1:20-5\": the range "
+                                                                          "starts above its end, must be LOW-HIGH such as 20000-29999"},
+    {"listen: [{ address: \":1\", upstream: app }]\nupstreams: { app: { servers: [\"[::ffff:10.0.0.1]:80\", \"10.0.0.1:80\"] } }\n",
+     "f:2:55: upstreams.app.servers[1]: 10.0.0.1:80 is in this upstream twice; give it a weight instead"},
     {APP(SERVERS "    source: [\"10.0.1.1:0-9\"]\n"),
      "f:5:14: upstreams.app.source[0]: \"10.0.1.1:0-9\": ports are from 1 to 65535, such as 10.0.1.1:20000-29999"},
     {APP(SERVERS "    source: [\"10.0.1.1:80\"]\n"), "f:5:14: upstreams.app.source[0]: \"10.0.1.1:80\": after the address comes a range of "
