@@ -31,6 +31,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod +x /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    trap 'exit 1' HUP INT TERM # without it a signal ends this shell past the trap above
 fi
 # Another apt-get may be at work (a fresh machine that updates itself): wait for it.
 install() { apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $missing; }
