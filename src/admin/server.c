@@ -8,8 +8,10 @@
  * /api/v1/connections waits for the workers: every client that asks while a dump is under way gets that one; a client
  * that has left is simply not there when it comes.
  *
- * What can fail: a client that is too slow is cut off after 10 s; when all 64 places are taken new ones wait in the
- * backlog; without descriptors accepting pauses for 100 ms. Main thread. */
+ * What can fail: a client that is too slow is cut off after 10 s; when all 64 places are taken a new one pushes out the
+ * oldest that still sends its request or has all of its answer, so that silent clients do not keep a probe out; while
+ * all of them wait for their answers new ones wait in the backlog; without descriptors accepting pauses for 100 ms.
+ * Main thread. */
 #include "lastack/http1.h"
 #include "lastack/log.h"
 #include "lastack/sock.h"
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #define CLIENTS    64
+#define ACCEPTS_AT_ONCE 16 /* some turns go by before one that has just come may be pushed out: it is read before */
 #define HEAD_BYTES 8192
 #define TIMEOUT_MS 10000
 #define LINGER_MS  1000
@@ -214,12 +217,19 @@ static void parse(struct client *c)
 
 /* ---- one client's socket ---- */
 
+static void accept_again(struct la_admin *a)
+{
+    if (!la_timer_is_set(&a->pause))
+        la_io_want(&a->listen, LA_READ);
+}
+
 static void linger(struct client *c)
 {
     la_stream_shutdown(&c->stream);
     c->state = LINGERING;
     la_timer_set(&c->timer, LINGER_MS);
     la_io_want(&c->stream.io, LA_READ);
+    accept_again(c->admin);
 }
 
 static void client_write(struct client *c)
@@ -303,8 +313,8 @@ static void client_free(struct client **cp)
     la_list_remove(&c->node);
     la_text_fini(&c->out);
     free(c);
-    if (a->clients_n-- == CLIENTS && !la_timer_is_set(&a->pause))
-        la_io_want(&a->listen, LA_READ);
+    a->clients_n--;
+    accept_again(a);
 }
 
 static void client_new(struct la_admin *a, int fd)
@@ -322,11 +332,26 @@ static void client_new(struct la_admin *a, int fd)
 
 /* ---- the listener ---- */
 
+/* Who came first of those that no answer is owed to; NULL: there is none. */
+static struct client *oldest_to_end(const struct la_admin *a)
+{
+    struct client *c;
+    la_list_each(&a->clients, c, struct client, node)
+        if (c->state == READING || c->state == LINGERING)
+            return c;
+    return NULL;
+}
+
 static void on_accept(struct la_io *io, int events)
 {
     struct la_admin *a = la_container(io, struct la_admin, listen);
     (void)events;
-    while (a->clients_n < CLIENTS) {
+    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        struct client *oldest = a->clients_n < CLIENTS ? NULL : oldest_to_end(a);
+        if (a->clients_n == CLIENTS && oldest == NULL) {
+            la_io_want(io, 0);
+            return;
+        }
         int fd = la_sock_accept(la_io_fd(io), NULL);
         if (fd == -EAGAIN)
             return;
@@ -338,16 +363,15 @@ static void on_accept(struct la_io *io, int events)
             la_timer_set(&a->pause, PAUSE_MS);
             return;
         }
+        if (oldest)
+            client_free(&oldest);
         client_new(a, fd);
     }
-    la_io_want(io, 0);
 }
 
 static void on_pause(struct la_timer *t)
 {
-    struct la_admin *a = la_container(t, struct la_admin, pause);
-    if (a->clients_n < CLIENTS)
-        la_io_want(&a->listen, LA_READ);
+    accept_again(la_container(t, struct la_admin, pause));
 }
 
 struct la_admin *la_admin_new(struct la_loop *l, const struct la_addr *address, struct la_admin_state *state,

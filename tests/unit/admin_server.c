@@ -1,5 +1,6 @@
 /* admin_server.c: the admin listener over a real Unix socket: every endpoint, HEAD, bad requests, a head that comes byte
- * by byte, a half-closed client, a large answer read slowly, more clients than places, a dump whose asker has left. */
+ * by byte, a half-closed client, a large answer read slowly, more clients than places, all places taken by clients that wait,
+ * a dump whose asker has left. */
 #include "admin_world.h"
 #include "lastack/loop.h"
 
@@ -60,6 +61,17 @@ static void on_loop(void (*run)(void))
     la_loop_post(loop, &o.mail);
     while (!atomic_load(&ran))
         usleep(200);
+}
+
+static void nothing(void)
+{
+}
+
+/* What was sent before has been read afterwards. */
+static void some_turns(void)
+{
+    for (int i = 0; i < 16; i++)
+        on_loop(nothing);
 }
 
 static void become_ready(void)
@@ -206,21 +218,26 @@ static void test_slow_reader(void)
     close(fd);
 }
 
-/* More clients than places: the rest wait until some leave. */
+static void expect_ok(int fd)
+{
+    struct la_text t = take(fd, 4096, 0);
+    CHECK(strstr(t.p, "200 OK"));
+    la_text_fini(&t);
+}
+
+/* More clients than places, none of which says anything: the oldest ones go, and whoever asks is answered. */
 static void test_crowd(void)
 {
     int fd[80];
+    char c;
     for (int i = 0; i < 80; i++)
         fd[i] = dial();
-    usleep(20000);
-    for (int i = 0; i < 64; i++)
+    expect(GET("/healthz"), "200", "ok\n");
+    CHECK_EQ(read(fd[0], &c, 1), 0);
+    put(fd[79], GET("/healthz"));
+    expect_ok(fd[79]);
+    for (int i = 0; i < 79; i++)
         close(fd[i]);
-    for (int i = 64; i < 80; i++) {
-        put(fd[i], GET("/healthz"));
-        struct la_text t = take(fd[i], 4096, 0);
-        CHECK(strstr(t.p, "200 OK"));
-        la_text_fini(&t);
-    }
 }
 
 static void wait_for_dump(int number)
@@ -232,9 +249,9 @@ static void wait_for_dump(int number)
 
 static void test_dump(void)
 {
-    int a = dial(), b = dial(), gone = dial();
+    int a = dial(), b = dial(), gone = dial(), before = atomic_load(&dumps);
     put(gone, GET("/api/v1/connections"));
-    wait_for_dump(1);
+    wait_for_dump(before + 1);
     put(a, GET("/api/v1/connections"));
     put(b, "HEAD /api/v1/connections HTTP/1.1\r\nHost: x\r\n\r\n");
     close(gone);
@@ -243,7 +260,7 @@ static void test_dump(void)
     on_loop(answer_dump);
     struct la_text t = take(a, 4096, 0), h = take(b, 4096, 0);
     CHECK(strstr(t.p, "\r\n\r\n[{}]") && strstr(h.p, "Content-Length: 4\r\n"));
-    CHECK_EQ(atomic_load(&dumps), 1); /* one for all three */
+    CHECK_EQ(atomic_load(&dumps), before + 1); /* one for all three */
     la_text_fini(&t);
     la_text_fini(&h);
     on_loop(without_dump);
@@ -251,8 +268,31 @@ static void test_dump(void)
     on_loop(with_dump);
     a = dial(); /* under way when the listener is freed */
     put(a, GET("/api/v1/connections"));
-    wait_for_dump(2);
+    wait_for_dump(before + 2);
     close(a);
+}
+
+/* All places are taken by clients that wait for their answers: nobody is pushed out, and the next one waits, too. */
+static void test_waiting_crowd(void)
+{
+    int fd[64], before = atomic_load(&dumps);
+    char c;
+    some_turns();
+    for (int i = 0; i < 64; i++) {
+        fd[i] = dial();
+        put(fd[i], GET("/api/v1/connections"));
+        wait_for_dump(before + 1);
+    }
+    some_turns();
+    int next = dial();
+    put(next, GET("/healthz"));
+    some_turns();
+    CHECK(recv(next, &c, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    CHECK_EQ(atomic_load(&dumps), before + 1);
+    on_loop(answer_dump);
+    for (int i = 0; i < 64; i++)
+        expect_ok(fd[i]);
+    expect_ok(next);
 }
 
 static void *client_thread(void *arg)
@@ -262,6 +302,7 @@ static void *client_thread(void *arg)
     test_pieces();
     test_slow_reader();
     test_crowd();
+    test_waiting_crowd();
     test_dump();
     on_loop(stop);
     return arg;
