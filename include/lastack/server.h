@@ -249,6 +249,7 @@ struct la_upstream {
     struct la_cell *cell; /* [workers]; used unless requests are bound to servers (hash) */
     struct la_upstream_stats *stats; /* [workers] */
     _Atomic int waiting; /* all workers */
+    bool sampled; /* main thread: its counts have been looked at before */
 };
 struct la_upstream *la_upstream_new(const char *name, enum la_protocol protocol, unsigned workers);
 struct la_upstream *la_upstream_ref(struct la_upstream *u);

@@ -4,8 +4,8 @@
  * total times. Never touches a counter it reads.
  *
  * Good path: run ticks once a second; each upstream of the present snapshot gets its next pair; upstreams that are
- * gone are forgotten. A new upstream's history starts with zeros, because its counters did. Counters that go back
- * (the upstream was made anew under its old name) start it afresh.
+ * gone are forgotten. A new upstream's history starts with zeros, because its counters did; that of one which returns
+ * (its connections have kept it) with what it has counted by then. Another upstream under the old name starts afresh.
  *
  * Nothing can fail but memory. Bounded: some 18 KiB per configured upstream. Main thread. */
 #include "sampler.h"
@@ -24,6 +24,7 @@ struct point {
 struct history {
     struct la_list node;
     char *name;
+    const struct la_upstream *of; /* for identity */
     bool seen;         /* in this tick */
     unsigned n, at;    /* points held; where the newest lies */
     struct point point[SLOTS];
@@ -70,25 +71,29 @@ static struct history *find(const struct la_sampler *s, const char *name)
     return NULL;
 }
 
-/* One point: zeros, as of the start. */
-static void restart(struct history *h)
-{
-    h->n = 1;
-    h->at = 0;
-    h->point[0] = (struct point){0, 0};
-    h->age = h->older_age = 0;
-    la_hist_reset(&h->older);
-    la_hist_reset(&h->newer);
-}
-
 static struct history *history_new(struct la_sampler *s, const char *name)
 {
     struct history *h = la_xcalloc(1, sizeof *h);
     h->name = la_xstrdup(name);
     la_list_init(&h->node);
     la_list_push_back(&s->histories, &h->node);
-    restart(h);
     return h;
+}
+
+/* One point: zeros, as of the upstream's start, or what it has counted while nobody looked. */
+static void begin(struct history *h, struct la_upstream *u, const struct la_upstream_sums *sum)
+{
+    h->of = u;
+    h->n = 1;
+    h->at = 0;
+    h->point[0] = u->sampled ? (struct point){sum->requests, sum->dials} : (struct point){0, 0};
+    h->age = h->older_age = 0;
+    la_hist_reset(&h->older);
+    if (u->sampled)
+        la_sum_phase(u, LA_PHASE_TOTAL, &h->older);
+    la_hist_reset(&h->newer);
+    la_hist_add(&h->newer, &h->older);
+    u->sampled = true;
 }
 
 static void rotate(struct history *h, const struct la_upstream *u)
@@ -109,13 +114,13 @@ void la_sampler_tick(struct la_sampler *s, const struct la_admin_state *state)
     la_list_each(&s->histories, h, struct history, node)
         h->seen = false;
     for (unsigned i = 0; i < la_admin_plans(state); i++) {
-        const struct la_upstream *u = state->snapshot->plan[i].shared;
+        struct la_upstream *u = state->snapshot->plan[i].shared;
         struct la_upstream_sums sum = la_sum_upstream(u);
         h = find(s, u->name);
         if (h == NULL)
             h = history_new(s, u->name);
-        else if (sum.requests < h->point[h->at].requests || sum.dials < h->point[h->at].dials)
-            restart(h);
+        if (h->of != u || !u->sampled)
+            begin(h, u, &sum);
         h->at = (h->at + 1) % SLOTS;
         h->point[h->at] = (struct point){sum.requests, sum.dials};
         if (h->n < SLOTS)

@@ -302,7 +302,8 @@ static void test_status(struct world *w, const struct la_sampler *sampler)
     la_text_fini(&text);
 }
 
-/* The window is 60 s; a counter that goes back starts it afresh; an upstream that is gone is forgotten. */
+/* The window is 60 s; another upstream under the old name starts it afresh; one that is gone is forgotten, and begins with what
+ * it has when it returns. */
 static void test_sampler(struct world *w)
 {
     struct la_sampler *s = la_sampler_new();
@@ -324,17 +325,31 @@ static void test_sampler(struct world *w)
     CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == 1);
     la_status_write(&text, &w->state, s); /* the old request has left the recent latencies */
     CHECK(strstr(text.p, "\"latency_recent\":{\"seconds\":31,\"count\":0,"));
-    atomic_store(&u->requests, 4);
-    atomic_store(&u->dials, 1);
+    struct la_upstream *first = w->plan[1].shared;
+    w->plan[1].shared = la_upstream_new(ODD_NAME, LA_PROTO_HTTP, WORKERS);
+    u = w->plan[1].shared->stats;
+    la_stat_add(&u->requests, 400);
+    la_stat_add(&u->dials, 100);
     la_sampler_tick(s, &w->state);
     CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == .75);
-    atomic_store(&u->dials, 8); /* more dials than requests: checks dial too */
+    la_stat_add(&u->dials, 400); /* more dials than requests: checks dial too */
     la_sampler_tick(s, &w->state);
     CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == 0);
     w->snapshot.plans = 1;
     la_sampler_tick(s, &w->state);
     CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == 1);
     w->snapshot.plans = 2;
+    la_upstream_unref(&w->plan[1].shared);
+    w->plan[1].shared = first;
+    la_sampler_tick(s, &w->state);
+    CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == 1);
+    text.n = 0;
+    la_status_write(&text, &w->state, s);
+    CHECK(strstr(text.p, "\"latency_recent\":{\"seconds\":1,\"count\":0,"));
+    la_stat_add(&first->stats->requests, 2);
+    la_stat_add(&first->stats->dials, 1);
+    la_sampler_tick(s, &w->state);
+    CHECK(la_sampler_reuse_ratio(s, ODD_NAME) == .5);
     la_text_fini(&text);
     la_sampler_free(&s);
     CHECK(s == NULL);
@@ -351,8 +366,10 @@ int main(void)
     test_metrics(&w, sampler);
     test_status(&w, sampler);
     test_clock_and_health(&w);
-    test_sampler(&w);
     la_sampler_free(&sampler);
+    world_fini(&w);
+    world_init(&w);
+    test_sampler(&w);
     world_fini(&w);
     return TEST_DONE();
 }
