@@ -21,6 +21,14 @@ int la_sock_listen(const struct la_addr *a, const struct la_listen_options *o);
 void la_sock_unlink_stale(const struct la_addr *a);
 /* What of the options may change while it listens: backlog, permissions, timeout. Fails when permissions cannot be changed. */
 int la_sock_relisten(int fd, const struct la_addr *a, const struct la_listen_options *o);
+/* The file of a Unix socket that was just listened on. ino 0: there is none. */
+struct la_sock_file {
+    dev_t dev;
+    ino_t ino;
+};
+struct la_sock_file la_sock_file_of(const struct la_addr *a);
+/* Removes it, unless the path has become somebody else's. While the socket is open: then no other file can have its number. */
+void la_sock_file_unlink(struct la_sock_file *f, const struct la_addr *a);
 int la_sock_dup(int fd); /* another descriptor of the same socket */
 /* Takes one connection; -EAGAIN when there is none. peer may be NULL. */
 int la_sock_accept(int fd, struct la_addr *peer);

@@ -53,6 +53,8 @@ struct la_admin {
     struct la_loop *loop;
     struct la_admin_state *state;
     struct la_sampler *sampler;
+    struct la_addr address;
+    struct la_sock_file file;
     struct la_io listen;
     struct la_timer pause;
     struct la_list clients;
@@ -385,6 +387,8 @@ struct la_admin *la_admin_new(struct la_loop *l, const struct la_addr *address, 
     }
     struct la_admin *a = la_xcalloc(1, sizeof *a);
     a->loop = l;
+    a->address = *address;
+    a->file = la_sock_file_of(address);
     a->state = state;
     a->sampler = sampler;
     la_list_init(&a->clients);
@@ -405,6 +409,7 @@ void la_admin_free(struct la_admin **ap)
         client_free(&c);
     la_timer_stop(&a->pause);
     la_io_stop(&a->listen);
+    la_sock_file_unlink(&a->file, &a->address);
     close(la_io_fd(&a->listen));
     if (a->dump)
         a->dump->admin = NULL;

@@ -113,6 +113,22 @@ int la_sock_relisten(int fd, const struct la_addr *a, const struct la_listen_opt
     return 0;
 }
 
+struct la_sock_file la_sock_file_of(const struct la_addr *a)
+{
+    struct stat st;
+    if (la_addr_family(a) != AF_UNIX || lstat(a->u.un.sun_path, &st) != 0)
+        return (struct la_sock_file){0};
+    return (struct la_sock_file){st.st_dev, st.st_ino};
+}
+
+void la_sock_file_unlink(struct la_sock_file *f, const struct la_addr *a)
+{
+    struct la_sock_file now = f->ino ? la_sock_file_of(a) : *f;
+    if (f->ino && now.dev == f->dev && now.ino == f->ino)
+        unlink(a->u.un.sun_path);
+    f->ino = 0;
+}
+
 int la_sock_dup(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);

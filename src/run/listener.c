@@ -30,24 +30,6 @@ struct listener *la_listener_find(struct process *p, const struct la_addr *a)
     return NULL;
 }
 
-static void note_path(struct listener *l)
-{
-    struct stat st;
-    if (lstat(l->address.u.un.sun_path, &st) != 0)
-        return;
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-}
-
-/* Only while the socket is open: then no other file can have its number. */
-static void unlink_path(struct listener *l)
-{
-    struct stat st;
-    if (l->ino && lstat(l->address.u.un.sun_path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-        unlink(l->address.u.un.sun_path);
-    l->ino = 0;
-}
-
 static void listener_free(struct listener *l)
 {
     la_list_remove(&l->node);
@@ -60,7 +42,7 @@ static void listener_free(struct listener *l)
 /* No worker has seen it: closes its first n descriptors, too. */
 static void listener_close(struct listener *l, unsigned n)
 {
-    unlink_path(l);
+    la_sock_file_unlink(&l->file, &l->address);
     for (unsigned i = 0; i < n; i++)
         close(l->fd[i]);
     listener_free(l);
@@ -116,8 +98,8 @@ static struct listener *listener_open(struct process *p, const struct la_conf_li
             listener_close(l, i);
             return NULL;
         }
-        if (is_unix && i == 0)
-            note_path(l);
+        if (i == 0)
+            l->file = la_sock_file_of(&l->address);
     }
     return l;
 }
@@ -190,7 +172,7 @@ void la_listeners_prune(struct process *p)
         for (size_t i = 0; i < conf->listens; i++)
             l->wanted |= la_addr_eq(&l->address, &conf->listen[i].address);
         if (!l->wanted) {
-            unlink_path(l);
+            la_sock_file_unlink(&l->file, &l->address);
             la_list_remove(&l->node); /* workers' gates may still count in its stats: the rest stays until the end */
             la_list_push_back(&p->old_listeners, &l->node);
         }
@@ -201,7 +183,7 @@ void la_listeners_leave(struct process *p)
 {
     struct listener *l;
     la_list_each(&p->listeners, l, struct listener, node)
-        unlink_path(l);
+        la_sock_file_unlink(&l->file, &l->address);
 }
 
 void la_listeners_free(struct process *p)

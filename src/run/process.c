@@ -432,7 +432,15 @@ static bool start(struct process *p, struct la_conf *conf)
     return true;
 }
 
-static bool start_workers(struct process *p)
+/* The kernel takes everything back but the files of Unix sockets. */
+_Noreturn static void give_up(struct process *p)
+{
+    la_listeners_leave(p);
+    la_admin_free(&p->admin);
+    exit(1);
+}
+
+static void start_workers(struct process *p)
 {
     p->crew.workers = p->workers;
     p->crew.member = la_xcalloc(p->workers, sizeof(struct la_upstreams *));
@@ -442,12 +450,11 @@ static bool start_workers(struct process *p)
     for (unsigned i = 0; i < p->workers; i++) {
         if (!la_worker_start(&p->worker[i])) {
             fprintf(stderr, "cannot start worker %u: %s\n", i, strerror(errno));
-            exit(1);
+            give_up(p);
         }
         p->live_workers++;
     }
     pin(p);
-    return true;
 }
 
 static void finish(struct process *p)
@@ -512,7 +519,7 @@ int la_run(const char *path, const char *text)
     }
     la_log_setup(conf->log.level, conf->log.format == LA_FORMAT_JSON);
     if (!start(p, conf))
-        exit(1); /* nothing runs yet; the kernel takes everything back */
+        give_up(p);
     la_timer_init(&p->tick, p->loop, on_tick);
     la_timer_init(&p->drain_timer, p->loop, on_drain_timeout);
     la_timer_init(&p->names_timer, p->loop, on_names);

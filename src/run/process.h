@@ -6,9 +6,9 @@
 #include "lastack/check.h"
 #include "lastack/resolver.h"
 #include "lastack/run.h"
+#include "lastack/sock.h"
 
 #include <pthread.h>
-#include <sys/stat.h>
 
 struct process;
 struct worker;
@@ -20,8 +20,7 @@ struct listener {
     char *name; /* main thread */
     int *fd; /* [workers]; each closes its own */
     struct la_client_stats *stats; /* [workers] */
-    dev_t dev; /* of a Unix socket's file; ino 0: there is none of ours */
-    ino_t ino;
+    struct la_sock_file file;
     bool wanted; /* while a configuration is applied */
 };
 

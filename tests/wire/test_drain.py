@@ -1,4 +1,5 @@
 """SIGTERM: what is under way is finished, then the process ends; a second one ends it at once."""
+import os
 import signal
 import socket
 import threading
@@ -138,3 +139,20 @@ def test_the_path_of_a_unix_listener_is_the_successors(run):
     assert client.final().status == 200
     assert first.stop(timeout=10) == 0
     assert ask(path) == b"HTTP/1.1 200"
+
+
+def test_the_paths_of_unix_sockets_go(run):
+    path = {key: f"{run.directory}/{key}.sock" for key in ("admin", "front")}
+    proxy, _ = run.front([run.backend()], admin={"address": f"unix:{path['admin']}"}, listener={"address": f"unix:{path['front']}"}, ready=False)
+    until(lambda: ask(path["front"]) == b"HTTP/1.1 200" and ask(path["admin"]), 20, "both to answer")
+    assert proxy.stop(timeout=10) == 0
+    assert not any(map(os.path.exists, path.values()))
+
+
+def test_the_path_of_a_unix_listener_goes_when_the_start_fails(run):
+    first, _ = run.front([run.backend()])
+    path = f"{run.directory}/front.sock"
+    second, _ = run.front([run.backend()], admin={"address": f"127.0.0.1:{first.admin_port}"}, listener={"address": f"unix:{path}"}, ready=False)
+    second.stopped = True
+    assert second.process.wait(20) == 1
+    assert "admin.address: cannot listen" in second.log() and not os.path.exists(path)
