@@ -30,13 +30,28 @@ struct listener *la_listener_find(struct process *p, const struct la_addr *a)
     return NULL;
 }
 
-static void listener_free(struct listener *l)
+struct listener *la_listener_ref(struct listener *l)
 {
-    la_list_remove(&l->node);
+    atomic_fetch_add(&l->refs, 1);
+    return l;
+}
+
+void la_listener_unref(struct listener **lp)
+{
+    struct listener *l = *lp;
+    *lp = NULL;
+    if (atomic_fetch_sub(&l->refs, 1) != 1)
+        return;
     free(l->fd);
     free(l->stats);
     free(l->name);
     free(l);
+}
+
+static void listener_forget(struct listener *l)
+{
+    la_list_remove(&l->node);
+    la_listener_unref(&l);
 }
 
 /* No worker has seen it: closes its first n descriptors, too. */
@@ -45,7 +60,7 @@ static void listener_close(struct listener *l, unsigned n)
     la_sock_file_unlink(&l->file, &l->address);
     for (unsigned i = 0; i < n; i++)
         close(l->fd[i]);
-    listener_free(l);
+    listener_forget(l);
 }
 
 static struct la_listen_options options_of(const struct la_conf_listen *c)
@@ -84,6 +99,7 @@ static struct listener *listener_open(struct process *p, const struct la_conf_li
     bool is_unix = la_addr_family(&c->address) == AF_UNIX;
     struct la_listen_options o = options_of(c);
     struct listener *l = la_xcalloc(1, sizeof *l);
+    atomic_store(&l->refs, 1);
     la_list_init(&l->node);
     l->address = c->address;
     l->name = la_xstrdup(c->name);
@@ -173,8 +189,7 @@ void la_listeners_prune(struct process *p)
             l->wanted |= la_addr_eq(&l->address, &conf->listen[i].address);
         if (!l->wanted) {
             la_sock_file_unlink(&l->file, &l->address);
-            la_list_remove(&l->node); /* workers' gates may still count in its stats: the rest stays until the end */
-            la_list_push_back(&p->old_listeners, &l->node);
+            listener_forget(l);
         }
     }
 }
@@ -190,9 +205,7 @@ void la_listeners_free(struct process *p)
 {
     struct listener *l;
     la_list_each(&p->listeners, l, struct listener, node)
-        listener_free(l);
-    la_list_each(&p->old_listeners, l, struct listener, node)
-        listener_free(l);
+        listener_forget(l);
 }
 
 /* ---- counting clients by address ---- */
@@ -347,6 +360,7 @@ static void gate_free(struct gate *g)
 {
     la_io_stop(&g->io);
     la_door_fini(&g->door);
+    la_listener_unref(&g->listener);
     la_list_remove(&g->node);
     free(g);
 }
@@ -357,7 +371,7 @@ static struct gate *gate_open(struct worker *w, struct listener *l)
     la_list_init(&g->node);
     la_list_push_back(&w->gates, &g->node);
     g->worker = w;
-    g->listener = l;
+    g->listener = la_listener_ref(l);
     g->quota = 1;
     g->fd = l->fd[w->index];
     la_door_init(&g->door, &w->proxy, &l->stats[w->index]);

@@ -403,7 +403,6 @@ static bool start(struct process *p, struct la_conf *conf)
     p->admin_address = conf->admin;
     p->user = conf->user ? la_xstrdup(conf->user) : NULL;
     la_list_init(&p->listeners);
-    la_list_init(&p->old_listeners);
     la_list_init(&p->names);
     p->access_fd = -1;
     p->proxy_stats = la_xcalloc(p->workers, sizeof *p->proxy_stats);

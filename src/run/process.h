@@ -13,8 +13,10 @@
 struct process;
 struct worker;
 
-/* One listening address. Main thread; workers know its descriptors and counters. */
+/* One listening address. Main thread; workers know its descriptors and counters. It lives while a configuration names it or a
+ * worker has a gate of it. */
 struct listener {
+    _Atomic unsigned refs;
     struct la_list node;
     struct la_addr address;
     char *name; /* main thread */
@@ -30,9 +32,9 @@ struct gate {
     struct la_list node;
     struct la_io io;
     struct worker *worker;
-    struct listener *listener; /* for identity; never dereferenced by a worker after it has gone */
-    int fd;                    /* -1: closed */
-    bool wanted;               /* while a configuration is applied */
+    struct listener *listener; /* a reference */
+    int fd;      /* -1: closed */
+    bool wanted; /* while a configuration is applied */
     uint8_t quota; /* clients to accept in a turn before asking costs more than the next turn */
     uint8_t full;  /* turns in a row that found as many */
 };
@@ -74,7 +76,7 @@ struct process {
     struct la_crew crew;
     struct la_filer *filer;
     struct la_bounds bounds;
-    struct la_list listeners, old_listeners;
+    struct la_list listeners;
     struct la_conf *next; /* waits for its names' first answers */
     struct la_certs *next_certs;
     struct la_tls_ring *ring;
@@ -122,6 +124,9 @@ void la_listeners_prune(struct process *p);
 void la_listeners_leave(struct process *p);
 void la_listeners_free(struct process *p);
 struct listener *la_listener_find(struct process *p, const struct la_addr *a);
+/* Any thread. */
+struct listener *la_listener_ref(struct listener *l);
+void la_listener_unref(struct listener **l);
 /* On the worker: opens, adjusts and closes its gates. */
 void la_gates_apply(struct worker *w, const struct la_snapshot *s, struct listener *const *listener);
 void la_gates_drain(struct worker *w);

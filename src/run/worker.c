@@ -20,9 +20,18 @@ static void on_mail(void *arg, struct la_mail *mail)
 struct apply_note {
     struct la_note note;
     struct la_snapshot *snapshot; /* a reference */
-    struct listener **listener;   /* in conf's order */
+    struct listener **listener;   /* in conf's order; references */
+    size_t listeners;
     int access_fd;
 };
+
+static void apply_note_free(struct apply_note *n)
+{
+    for (size_t i = 0; i < n->listeners; i++)
+        la_listener_unref(&n->listener[i]);
+    free(n->listener);
+    free(n);
+}
 
 static void on_apply(struct la_note *note)
 {
@@ -39,8 +48,7 @@ static void on_apply(struct la_note *note)
         if (w->checks)
             la_checks_apply(w->checks, s->plan, s->plans);
     }
-    free(n->listener);
-    free(n);
+    apply_note_free(n);
 }
 
 void la_workers_apply(struct process *p)
@@ -51,8 +59,9 @@ void la_workers_apply(struct process *p)
         n->snapshot = p->snapshot;
         atomic_fetch_add(&p->snapshot->refs, 1);
         n->listener = la_xcalloc(conf->listens, sizeof(struct listener *));
-        for (size_t k = 0; k < conf->listens; k++)
-            n->listener[k] = la_listener_find(p, &conf->listen[k].address);
+        n->listeners = conf->listens;
+        for (size_t k = 0; k < n->listeners; k++)
+            n->listener[k] = la_listener_ref(la_listener_find(p, &conf->listen[k].address));
         n->access_fd = p->access_fd;
         n->note.deliver = on_apply;
         n->note.to = &p->worker[i];

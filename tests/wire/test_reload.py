@@ -226,6 +226,24 @@ def test_a_unix_listener_that_goes_serves_who_has_connected(run):
     assert not os.path.exists(path)
 
 
+@pytest.mark.sanitizer
+def test_listeners_come_and_go(run):
+    """While clients of theirs are being answered, and the counts are read."""
+    backend = run.backend(delay_us=20000)
+    proxy, _ = run.front([backend], workers=2, pool={"max": 8})
+    conf = copy.deepcopy(proxy.conf)
+    for n in range(10):
+        port = free_port()
+        proxy.reload({**conf, "listen": conf["listen"] + [{**conf["listen"][0], "name": f"n{n}", "address": f"127.0.0.1:{port}"}]})
+        clients = [run.own(Client(port)) for _ in range(8)]
+        for c in clients:
+            c.send(request("/"))
+        until(lambda: proxy.metrics().sum("lastack_client_connections", listener=f"n{n}") == 8, 5, "the clients")
+        proxy.reload(conf)
+        assert [c.final().status for c in clients] == [200] * 8
+        assert list(proxy.metrics().by("lastack_client_connections", "listener")) == ["web"]
+
+
 def test_a_reload_says_what_needs_a_restart(run):
     proxy, port = run.front([run.backend()], workers=len(os.sched_getaffinity(0)) + 1)
     proxy.reload({**proxy.conf, "workers": "auto", "admin": {"address": "127.0.0.1:1"}, "user": "nobody", "limits": {"header_bytes": "64KiB"}})
