@@ -8,9 +8,17 @@
 #include "lastack/json.h"
 #include "lastack/proxy.h"
 
+struct la_listener_sums {
+    int64_t connections;
+    uint64_t accepted, refused, requests, timeouts, proxy_good, proxy_bad;
+    uint64_t handshake[LA_HANDSHAKE_END_COUNT], handshakes; /* by their end, all */
+};
+struct la_listener_sums la_sum_clients(const struct la_client_stats *stats, unsigned workers);
+
 struct la_admin_listener {
     const char *name;
     struct la_client_stats *stats; /* [workers] */
+    struct la_listener_sums before; /* what they were when it got this name: that is not to be seen under it */
 };
 
 /* Run owns it and keeps it true; all on the main thread. */

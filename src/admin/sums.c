@@ -176,11 +176,11 @@ uint64_t la_sum_proxy_error(const struct la_admin_state *s, enum la_err e)
     SUM(s->proxy_stats ? s->workers : 0, s->proxy_stats[w].error[e]);
 }
 
-struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned listener)
+struct la_listener_sums la_sum_clients(const struct la_client_stats *stats, unsigned workers)
 {
     struct la_listener_sums sum = {0};
-    for (unsigned w = 0; w < s->workers; w++) {
-        const struct la_client_stats *c = &s->listener[listener].stats[w];
+    for (unsigned w = 0; w < workers; w++) {
+        const struct la_client_stats *c = &stats[w];
         sum.connections += atomic_load_explicit(&c->connections, memory_order_relaxed);
         sum.accepted += la_stat_get(&c->accepted);
         sum.refused += la_stat_get(&c->refused);
@@ -194,6 +194,23 @@ struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned
             sum.handshakes += n;
         }
     }
+    return sum;
+}
+
+struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned listener)
+{
+    const struct la_admin_listener *l = &s->listener[listener];
+    const struct la_listener_sums *before = &l->before;
+    struct la_listener_sums sum = la_sum_clients(l->stats, s->workers);
+    sum.accepted -= before->accepted;
+    sum.refused -= before->refused;
+    sum.requests -= before->requests;
+    sum.timeouts -= before->timeouts;
+    sum.proxy_good -= before->proxy_good;
+    sum.proxy_bad -= before->proxy_bad;
+    sum.handshakes -= before->handshakes;
+    for (int e = 0; e < LA_HANDSHAKE_END_COUNT; e++)
+        sum.handshake[e] -= before->handshake[e];
     return sum;
 }
 

@@ -53,11 +53,7 @@ uint64_t la_sum_upstream_keys(const struct la_upstream *u, bool hits);
 
 uint64_t la_sum_proxy_code(const struct la_admin_state *s, unsigned code);
 uint64_t la_sum_proxy_error(const struct la_admin_state *s, enum la_err e);
-struct la_listener_sums {
-    int64_t connections;
-    uint64_t accepted, refused, requests, timeouts, proxy_good, proxy_bad;
-    uint64_t handshake[LA_HANDSHAKE_END_COUNT], handshakes; /* by their end, all */
-};
+/* Under its present name. */
 struct la_listener_sums la_sum_listener(const struct la_admin_state *s, unsigned listener);
 static inline unsigned la_admin_plans(const struct la_admin_state *s)
 {

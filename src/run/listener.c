@@ -162,6 +162,14 @@ bool la_listeners_open(struct process *p, const struct la_conf *conf, char **why
     return true;
 }
 
+/* Its counters go on; under the new name they begin with none, or a reader would take them for another listener's traffic. */
+static void rename_to(struct listener *l, const char *name, unsigned workers)
+{
+    free(l->name);
+    l->name = la_xstrdup(name);
+    l->before = la_sum_clients(l->stats, workers);
+}
+
 void la_listeners_configure(struct process *p, const struct la_conf *conf)
 {
     for (size_t i = 0; i < conf->listens; i++) {
@@ -169,8 +177,8 @@ void la_listeners_configure(struct process *p, const struct la_conf *conf)
         struct la_listen_options o = options_of(c);
         struct listener *l = la_listener_find(p, &c->address);
         la_assert(l != NULL);
-        free(l->name);
-        l->name = la_xstrdup(c->name);
+        if (strcmp(l->name, c->name) != 0)
+            rename_to(l, c->name, p->workers);
         int err = 0;
         for (unsigned k = 0; k < p->workers; k++)
             err = la_sock_relisten(l->fd[k], &c->address, &o);

@@ -155,7 +155,7 @@ static void report_listeners(struct process *p)
     free_report(p);
     la_list_each(&p->listeners, l, struct listener, node) {
         p->state.listener = la_xrealloc(p->state.listener, (p->state.listeners + 1) * sizeof *p->state.listener);
-        p->state.listener[p->state.listeners++] = (struct la_admin_listener){l->name, l->stats};
+        p->state.listener[p->state.listeners++] = (struct la_admin_listener){l->name, l->stats, l->before};
     }
 }
 

@@ -22,6 +22,7 @@ struct listener {
     char *name; /* main thread */
     int *fd; /* [workers]; each closes its own */
     struct la_client_stats *stats; /* [workers] */
+    struct la_listener_sums before; /* what they were when it got its name */
     struct la_sock_file file;
     bool wanted; /* while a configuration is applied */
 };

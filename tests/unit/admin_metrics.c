@@ -198,6 +198,8 @@ static void fill(struct world *w)
         la_stat_add(&w->proxy[k].code[404], 4);
         la_stat_add(&w->proxy[k].error[LA_NO_ROUTE], 4);
         la_stat_add(&w->client[k].accepted, 10);
+        la_stat_add(&w->client[k].handshake[LA_HANDSHAKE_FULL], 4);
+        la_stat_add(&w->client[k].proxy_good, 7);
     }
     atomic_store(&w->client[1].connections, 6);
     atomic_store(&w->plan[0].shared->waiting, 9);
@@ -266,6 +268,23 @@ static void test_metrics(struct world *w, const struct la_sampler *sampler)
 #define EXHAUSTED(labels) "lastack_ports_exhausted_total" labels ",source=\"10.0.1.1\",destination=\"10.0.0.11:8080\"}"
     HAS(t, EXHAUSTED(APP), 5);
     HAS(t, EXHAUSTED("{upstream=\"we\\\"ird\\\\na\\nme\",server=\"10.0.0.11:8080\""), 6);
+    la_text_fini(&text);
+}
+
+/* What it counted under another name is not this one's. */
+static void test_renamed(struct world *w)
+{
+    struct la_text text = {0};
+    w->listener.before = la_sum_clients(w->client, WORKERS);
+    la_stat_add(&w->client[0].accepted, 1);
+    la_stat_add(&w->client[1].handshake[LA_HANDSHAKE_FULL], 2);
+    la_stat_add(&w->client[1].proxy_bad, 3);
+    la_metrics_write(&text, &w->state, NULL);
+    HAS(text.p, "lastack_client_connections{listener=\"web\"}", 6);
+    HAS(text.p, "lastack_clients_accepted_total{listener=\"web\"}", 1);
+    HAS(text.p, "lastack_client_handshakes_total{listener=\"web\",result=\"full\"}", 2);
+    HAS(text.p, "lastack_proxy_headers_total{listener=\"web\",result=\"good\"}", 0);
+    HAS(text.p, "lastack_proxy_headers_total{listener=\"web\",result=\"bad\"}", 3);
     la_text_fini(&text);
 }
 
@@ -366,6 +385,7 @@ int main(void)
     test_metrics(&w, sampler);
     test_status(&w, sampler);
     test_clock_and_health(&w);
+    test_renamed(&w);
     la_sampler_free(&sampler);
     world_fini(&w);
     world_init(&w);

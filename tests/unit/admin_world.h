@@ -67,7 +67,7 @@ static void world_init(struct world *w)
     w->plan[1] = (struct la_upstream_plan){&w->conf[1], la_upstream_new(ODD_NAME, LA_PROTO_HTTP, WORKERS), &w->server[2], &w->server_confs[2], 1};
     w->snapshot.plan = w->plan;
     w->snapshot.plans = 2;
-    w->listener = (struct la_admin_listener){"web", w->client};
+    w->listener = (struct la_admin_listener){.name = "web", .stats = w->client};
     w->bounds.memory_max = 1 << 30;
     w->state = (struct la_admin_state){.snapshot = &w->snapshot, .workers = WORKERS, .proxy_stats = w->proxy,
                                        .listener = &w->listener, .listeners = 1, .bounds = &w->bounds,

@@ -372,6 +372,29 @@ def test_a_listener_gets_another_name(run):
     assert list(proxy.metrics().by("lastack_client_connections", "listener")) == ["shop"]
 
 
+def test_listeners_exchange_their_names(run):
+    """What one has counted does not appear under the other's name; what is open does."""
+    proxy, port = run.front([run.backend()], workers=2)
+    conf = copy.deepcopy(proxy.conf)
+    conf["listen"].append({**conf["listen"][0], "name": "b", "address": f"127.0.0.1:{free_port()}"})
+    proxy.reload(conf)
+
+    def counts():
+        m = proxy.metrics()
+        return [m.by(name, "listener") for name in ("lastack_clients_accepted_total", "lastack_client_connections")]
+    with Client(port) as c:
+        assert c.ask("/").status == 200
+        for _ in range(4):
+            assert get(port).status == 200
+        until(lambda: counts() == [{"web": 5, "b": 0}, {"web": 1, "b": 0}], 5, "the others to leave")
+        conf["listen"][0]["name"], conf["listen"][1]["name"] = "b", "web"
+        proxy.reload(conf)
+        assert counts() == [{"web": 0, "b": 0}, {"web": 0, "b": 1}]
+        proxy.reload(conf)
+        assert get(port).status == 200
+        assert counts()[0] == {"web": 0, "b": 1}
+
+
 def test_fewer_workers_in_the_file_than_run(run):
     """Their number stays; each goes on to have its connection to a memcached server."""
     server, = memcached.start(run)
