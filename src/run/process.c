@@ -5,7 +5,8 @@
  *
  * Reload (SIGHUP): a configuration that is wrong in any way changes nothing and is logged; one with new names takes effect
  * when they have been looked up. Drain (SIGTERM, SIGINT):
- * workers empty their accept queues and finish what is under way, at most drain_timeout; a second signal ends at once. */
+ * workers empty their accept queues and finish what is under way, at most drain_timeout; a second signal ends at once. A
+ * worker that hangs in a call does not hear of it, and is waited for no longer than HANG_MS: exit 1. */
 #include "process.h"
 #include "lastack/sock.h"
 
@@ -22,6 +23,7 @@
 #define TICK_MS 1000
 #define NAMES_WAIT_MS 3000
 #define NAMES_LOOK_MS 20
+#define HANG_MS 2000
 
 void la_findings_print(const struct la_conf_findings *f)
 {
@@ -318,6 +320,21 @@ static void on_drain_timeout(struct la_timer *t)
     la_workers_drain(p, true);
 }
 
+static void on_hang(struct la_timer *t)
+{
+    struct process *p = la_container(t, struct process, hang_timer);
+    la_log_error("%u of %u workers do not answer: ending without them", p->live_workers, p->workers);
+    la_admin_free(&p->admin);
+    _exit(1);
+}
+
+static void end_at_once(struct process *p)
+{
+    la_workers_drain(p, true);
+    if (!la_timer_is_set(&p->hang_timer))
+        la_timer_set(&p->hang_timer, HANG_MS);
+}
+
 static void on_signal(struct la_signal *s, int signum)
 {
     struct process *p = s->arg;
@@ -344,7 +361,7 @@ static void on_signal(struct la_signal *s, int signum)
         drop_next(p);
         la_listeners_leave(p);
         if (p->draining || p->snapshot == NULL) {
-            la_workers_drain(p, true);
+            end_at_once(p);
         } else {
             la_log_notice("draining: at most %llu s", (unsigned long long)p->snapshot->conf->drain_timeout_ms / 1000);
             p->draining = p->state.draining = true;
@@ -480,6 +497,7 @@ static void finish(struct process *p)
             la_signal_stop(&p->signals[i], p->loop);
     la_timer_stop(&p->tick);
     la_timer_stop(&p->drain_timer);
+    la_timer_stop(&p->hang_timer);
     if (p->admin)
         la_admin_free(&p->admin);
     la_sampler_free(&p->sampler);
@@ -521,6 +539,7 @@ int la_run(const char *path, const char *text)
         give_up(p);
     la_timer_init(&p->tick, p->loop, on_tick);
     la_timer_init(&p->drain_timer, p->loop, on_drain_timeout);
+    la_timer_init(&p->hang_timer, p->loop, on_hang);
     la_timer_init(&p->names_timer, p->loop, on_names);
     start_signals(p);
     start_workers(p);

@@ -91,7 +91,7 @@ struct process {
     struct la_admin_state state;
     struct la_sampler *sampler;
     struct la_admin *admin;
-    struct la_timer tick, drain_timer, names_timer;
+    struct la_timer tick, drain_timer, hang_timer, names_timer;
     struct la_signal signals[6];
     unsigned live_workers;
     uint64_t names_due_ns;

@@ -1,4 +1,6 @@
 """SIGTERM: what is under way is finished, then the process ends; a second one ends it at once."""
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -14,6 +16,7 @@ from harness.wait import until
 pytestmark = pytest.mark.sanitizer  # leaks show at the end: exit 0 is asked for everywhere
 
 CLIENTS = 64
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
 
 
 def waiting(backend, port, count, target):
@@ -98,6 +101,39 @@ def test_second_signal_ends_at_once(run):
     assert time.monotonic() - start < 10, "long before drain_timeout"
     for c in clients:
         c.close()
+
+
+def ptrace(what, thread):
+    if ctypes.CDLL(None, use_errno=True).ptrace(what, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+@contextlib.contextmanager
+def traced(thread):
+    """Stops one thread of another process."""
+    ptrace(PTRACE_SEIZE, thread)
+    ptrace(PTRACE_INTERRUPT, thread)
+    assert os.WIFSTOPPED(os.waitpid(thread, WALL)[1])
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            ptrace(PTRACE_DETACH, thread)
+
+
+def test_second_signal_ends_it_without_a_worker_that_hangs(run):
+    """One that a tracer has stopped stands for one in a call that does not return."""
+    proxy, _ = run.front([run.backend()], workers=2)
+    tasks = f"/proc/{proxy.process.pid}/task"
+    worker = next(int(t) for t in os.listdir(tasks) if open(f"{tasks}/{t}/comm").read() == "worker-01\n")
+    with traced(worker):
+        proxy.stopped = True
+        proxy.process.signal(signal.SIGTERM)
+        until(lambda: "draining" in proxy.log(), 5, "the drain")
+        proxy.process.signal(signal.SIGTERM)
+        until(lambda: os.waitpid(worker, WALL | os.WNOHANG)[0], 20, "the end")  # nobody else hears of it before
+        assert proxy.process.wait(10) == 1
+    assert "1 of 2 workers" in proxy.log()
 
 
 def test_another_process_takes_over(run):
