@@ -26,6 +26,7 @@ struct la_outlet {
     struct la_queue queue;             /* when requests are bound to servers (hash) */
     long turn;                         /* smooth weighted round robin */
     uint64_t no_dial_until_ns;         /* a dial failed here, for want of a port or the like */
+    bool no_port;                      /* that was it */
     struct la_lines lines;             /* pipelined protocols */
     bool retired;                      /* no longer configured: ends with its last connection */
     unsigned users;                    /* who will ask of it, and have not yet */

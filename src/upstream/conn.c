@@ -98,8 +98,10 @@ static int dial_any(struct la_outlet *o, struct la_port_pair **pair)
         struct la_port_pair *p = la_ledger_take(s->ledger, now, skip);
         if (p == NULL) {
             for (size_t i = 0; i < s->ledger->pairs; i++)
-                if (la_ledger_free_ports(&s->ledger->pair[i]) == 0)
+                if (la_ledger_free_ports(&s->ledger->pair[i]) == 0) {
+                    atomic_fetch_add_explicit(&s->ledger->pair[i].exhausted_total, 1, memory_order_relaxed);
                     log_exhausted(s, &s->ledger->pair[i]);
+                }
             return -EADDRNOTAVAIL;
         }
         int fd = dial_from(o, p);
@@ -144,6 +146,7 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
     struct la_upstreams *u = o->branch->home;
     struct la_port_pair *pair;
     int fd = dial_any(o, &pair);
+    o->no_port = fd == -EADDRNOTAVAIL || fd == -EADDRINUSE;
     if (fd < 0 && local_shortage(-fd)) {
         if (fd == -EAGAIN && la_addr_family(&o->pool.server->addr) == AF_UNIX)
             la_log_limited(LA_LOG_WARN, 10000,

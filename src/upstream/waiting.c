@@ -266,19 +266,31 @@ void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, en
 
 /* ---- a request comes, or goes ---- */
 
-/* What a wait was spent on that is over now: the line, or, for the most part of it, a dial that is still under way. */
+/* The dial that took the most part of a wait that is over now, and is still under way. NULL: none did. */
+static const struct la_conn *long_dial(struct la_outlet *o, uint64_t now, uint64_t waited)
+{
+    struct la_pool_item *oldest = la_list_first(&o->pool.list[LA_CONN_DIALING], struct la_pool_item, node);
+    const struct la_conn *c = oldest ? la_container(oldest, struct la_conn, item) : NULL;
+    return c && now - c->dial_ns > waited / 2 ? c : NULL;
+}
+
+/* What a wait was for that is over now: a dial, a port, a server that is up, or (the usual) a connection of others. */
 static enum la_err waited_for(const struct la_waiter *w)
 {
     const struct la_queue *q = w->queue;
-    uint64_t now = la_now_ns(q->branch->home), waited = now - w->waits_ns;
-    for (unsigned i = 0; w->covered && i < q->branch->outlets; i++) {
-        const struct la_outlet *o = q->branch->outlet[i];
-        struct la_pool_item *oldest = la_list_first(&o->pool.list[LA_CONN_DIALING], struct la_pool_item, node);
-        const struct la_conn *c = oldest ? la_container(oldest, struct la_conn, item) : NULL;
-        if (c && (q->outlet == NULL || q->outlet == o) && now - c->dial_ns > waited / 2)
+    uint64_t now = la_now_ns(q->branch->home);
+    bool up = false, no_port = false;
+    for (unsigned i = 0; i < q->branch->outlets; i++) {
+        struct la_outlet *o = q->branch->outlet[i];
+        if (q->outlet && q->outlet != o)
+            continue;
+        const struct la_conn *c = w->covered ? long_dial(o, now, now - w->waits_ns) : NULL;
+        if (c)
             return c->shaking ? LA_TLS_TIMEOUT : LA_CONNECT_TIMEOUT;
+        up |= !o->conf->drain && la_health_up(&o->pool.server->health);
+        no_port |= o->no_port && now < o->no_dial_until_ns + RETRY_MS * MS; /* the tick has just tried */
     }
-    return LA_QUEUE_TIMEOUT;
+    return !up ? LA_NO_SERVER : no_port ? LA_NO_PORT : LA_QUEUE_TIMEOUT;
 }
 
 static void on_timeout(struct la_timer *t)
@@ -286,7 +298,7 @@ static void on_timeout(struct la_timer *t)
     struct la_waiter *w = la_container(t, struct la_waiter, timeout);
     struct la_branch *b = w->queue->branch;
     enum la_err e = waited_for(w);
-    if (e == LA_QUEUE_TIMEOUT)
+    if (e != LA_TLS_TIMEOUT && e != LA_CONNECT_TIMEOUT) /* a dial is no line */
         la_stat_add(&b->stats->queue_timeouts, 1);
     la_upstreams_cancel(w);
     w->on_fail(w, e);

@@ -51,6 +51,15 @@ def test_out_for_longer_each_time(run):
     assert gaps[0] >= 0.09 and gaps[1] >= 0.19 and gaps[2] >= 0.39, gaps
 
 
+def test_nobody_is_up(run):
+    """Whoever waits in vain is told that, not that the pool is too small."""
+    origin = run.origin(answer=lambda r: (500 if r.target == "/up" else 200, b"", ""))
+    lastack, port = run.front([origin], health={"path": "/up", "interval": "100ms", "timeout": "50ms", "unhealthy": 1}, queue={"timeout": "300ms"})
+    until(lambda: not up(lastack, origin), 10, "the server to be down")
+    r = get(port)
+    assert r.status == 503 and 'details="no_server:' in r.get("Proxy-Status") and r.get("Retry-After")
+
+
 def test_only_server(run):
     """With nobody else a server that is out answers 503 after the queue's time, and works at once when it is back."""
     address = free_port()

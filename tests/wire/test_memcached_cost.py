@@ -57,8 +57,9 @@ def test_a_get_is_passed_on_in_the_turn_in_which_it_came(run):
                 assert c.get(b"k") == {b"k": b"v" * 100}
         calls = traced(run, p.process.pid, gets)
     woken = sum(r > 0 for name, _, r in calls if name.startswith("epoll"))
-    moves = [t for name, t, _ in calls if not name.startswith("epoll") and "MSG_PEEK" not in t]
-    assert len(moves) == 800, len(moves)
+    moves = [(t, r) for name, t, r in calls if not name.startswith("epoll") and "MSG_PEEK" not in t]
+    vain = [t for t, r in moves if r <= 0]
+    assert len(moves) - len(vain) == 800 and len(vain) <= 8, vain
     assert 400 <= woken <= 420, woken
     since = None  # what was read in this turn
     for name, text, result in calls:
