@@ -8,6 +8,7 @@
 #define BENCH_WAVES       6   /* cosines of the curve over time */
 #define BENCH_NEAR        0.97 /* of the best throughput: near enough */
 #define BENCH_MISFIT_GOOD 0.07 /* twice those 3 %, rounded up: a curve that is further off says nothing */
+#define BENCH_FAILED_LITTLE 0.01 /* of the answers: more failures, and a size or a load is not borne */
 
 /* ---- bench_time.c ---- */
 /* What lies between -t and t with this probability, of Student's distribution. */

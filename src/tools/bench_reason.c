@@ -111,7 +111,8 @@ void bench_reason(struct bench_report *r, bool slo)
 
 static bool level_meets(const struct bench_report *r, const struct bench_run *run)
 {
-    return la_hist_quantile_us(run->latency_us, quantile(r)) <= r->options->slo.us && run->failed == 0;
+    return la_hist_quantile_us(run->latency_us, quantile(r)) <= r->options->slo.us &&
+           bench_run_fail_ratio(run) <= BENCH_FAILED_LITTLE;
 }
 
 bool bench_levels_miss(const struct bench_report *r)

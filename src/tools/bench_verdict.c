@@ -21,7 +21,6 @@
 #define NOISE_MOST    0.06 /* of a size's mean: more says nothing */
 #define SIZE_OFF_MOST 0.15 /* how far chance may move the size before it is no answer */
 #define SLACK_MOST    (1 - BENCH_NEAR)
-#define FAILED_LITTLE 0.01 /* sizes with more failures are no candidates */
 #define FAILED_MOST   0.5
 #define PORTS_PART    0.8  /* of the ports that may be in use, as `lastack doctor` warns */
 #define QUEUE_DEFAULT 1024 /* conf/reference.yaml: queue.length */
@@ -346,7 +345,7 @@ static void by_points(struct judge *j)
 static bool meets(const struct bench_report *r, const struct bench_point *p)
 {
     bool judged = r->options->slo.us && !r->options->rate_auto; /* as fast as it goes there is always a queue: the levels say */
-    return p->throughput > 0 && p->fail_ratio <= FAILED_LITTLE && (!judged || p->slo_us <= (double)r->options->slo.us);
+    return p->throughput > 0 && p->fail_ratio <= BENCH_FAILED_LITTLE && (!judged || p->slo_us <= (double)r->options->slo.us);
 }
 
 /* Moves bare up to a size that was seen to meet the SLO without failures, if one that is enough was. An unmeasured

@@ -485,6 +485,10 @@ static void test_levels(void)
     bench_judge(&b->report);
     CHECK_EQ(b->report.verdict.size, 16);
     CHECK(noted(b, "is met at 1120 requests/s and missed at 1360"));
+    for (size_t i = 0; i < b->report.runs; i++) /* one of more than a thousand: no size would lose its place for that */
+        b->run[i]->failed += b->run[i]->stage == BENCH_LEVEL;
+    bench_judge(&b->report);
+    CHECK(noted(b, "is met at 1120 requests/s and missed at 1360"));
     for (size_t i = 0; i < b->report.runs; i++) /* something disturbed the second one */
         if (b->run[i]->stage == BENCH_LEVEL && b->run[i]->rate > 1000 && b->run[i]->rate < 1200)
             for (int k = 0; k < 1000; k++)
