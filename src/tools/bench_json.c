@@ -266,20 +266,17 @@ static void put_p99_interval(struct la_json *j, const struct bench_report *r, un
 static void put_together(struct la_json *j, const struct bench_report *r, unsigned size)
 {
     struct la_hist *all = la_xcalloc(1, sizeof *all);
-    double mean[BENCH_PARTS] = {0}, weight[BENCH_PARTS] = {0};
+    struct bench_split split = {0};
+    double mean[BENCH_PARTS];
     for (size_t i = 0; i < r->runs; i++) {
         const struct bench_run *run = r->run[i];
         if (!counts(run, size))
             continue;
         la_hist_add(all, run->latency_us);
-        for (size_t p = 0; p < BENCH_PARTS; p++)
-            if (run->part_mean_us[p] >= 0) {
-                mean[p] += run->part_mean_us[p] * (double)run->done;
-                weight[p] += (double)run->done;
-            }
+        bench_split_add(&split, run);
     }
-    for (size_t p = 0; p < BENCH_PARTS; p++)
-        mean[p] = weight[p] > 0 ? mean[p] / weight[p] : -1;
+    for (int p = 0; p < BENCH_PARTS; p++)
+        mean[p] = bench_split_mean_us(&split, (enum bench_part)p);
     put_hist(j, "latency_us", all);
     put_split(j, mean, NULL);
     free(all);

@@ -37,6 +37,13 @@ size_t bench_points(struct bench_run *const *run, size_t n, struct bench_slo slo
 double bench_run_good(const struct bench_run *r);
 double bench_run_fail_ratio(const struct bench_run *r);
 
+/* The time split of several runs: each counts by its answers; a run that does not know a part takes no part in it. */
+struct bench_split {
+    double sum[BENCH_PARTS], weight[BENCH_PARTS];
+};
+void bench_split_add(struct bench_split *s, const struct bench_run *r);
+double bench_split_mean_us(const struct bench_split *s, enum bench_part part); /* negative: no run knows it */
+
 /* ---- bench_model.c ---- */
 /* A fit to other throughputs at the sizes of `from`, starting there. */
 struct bench_knee bench_knee_again(const struct bench_knee *from, const double *size, const double *x, size_t n);

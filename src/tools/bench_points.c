@@ -18,6 +18,19 @@ double bench_run_fail_ratio(const struct bench_run *r)
     return all > 0 ? (double)r->failed / all : 0;
 }
 
+void bench_split_add(struct bench_split *s, const struct bench_run *r)
+{
+    for (int i = 0; i < BENCH_PARTS; i++) {
+        s->sum[i] += r->part_mean_us[i] < 0 ? 0 : r->part_mean_us[i] * (double)r->done;
+        s->weight[i] += r->part_mean_us[i] < 0 ? 0 : (double)r->done;
+    }
+}
+
+double bench_split_mean_us(const struct bench_split *s, enum bench_part part)
+{
+    return s->weight[part] > 0 ? s->sum[part] / s->weight[part] : -1;
+}
+
 static bool counts(const struct bench_run *r)
 {
     return r->stage == BENCH_SWEEP && !r->cut && r->seconds > 0;

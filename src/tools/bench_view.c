@@ -2,7 +2,7 @@
  *
  * Owns the terminal's line (standard error; only if it is a terminal). Numbers are those of the report. Nothing can
  * fail. */
-#include "tools/bench.h"
+#include "tools/bench_model.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -43,7 +43,8 @@ struct mean {
 /* All runs of a stage and size, added up. */
 struct row {
     struct la_hist latency;
-    double throughput, part[BENCH_PARTS];
+    double throughput;
+    struct bench_split split;
     struct mean busy, proxy_cpu, backend_cpu;
     uint64_t failed;
     unsigned runs;
@@ -58,8 +59,7 @@ static void take(struct mean *m, double v, double over)
 static void add(struct row *w, const struct bench_run *run)
 {
     la_hist_add(&w->latency, run->latency_us);
-    for (int i = 0; i < BENCH_PARTS; i++)
-        w->part[i] += run->part_mean_us[i];
+    bench_split_add(&w->split, run);
     w->throughput += run->throughput;
     take(&w->busy, run->busy, 1);
     take(&w->proxy_cpu, run->proxy_cpu_s, run->seconds);
@@ -81,12 +81,20 @@ static void cpu(struct mean m)
         printf("     -");
 }
 
+static void part(double us)
+{
+    if (us >= 0)
+        printf(" %7.2f", us / 1000);
+    else
+        printf("       -");
+}
+
 static void print_row(const struct row *w, const char *label)
 {
     double n = w->runs;
     printf("  %8s %8.0f  %7.2f %7.2f %7.2f ", label, w->throughput / n, ms(w, 0.5), ms(w, 0.99), ms(w, 1));
     for (int i = 0; i < BENCH_PARTS; i++)
-        printf(" %7.2f", w->part[i] / n / 1000);
+        part(bench_split_mean_us(&w->split, (enum bench_part)i));
     if (w->busy.over > 0)
         printf("  %5.1f", w->busy.sum / w->busy.over);
     else
