@@ -5,6 +5,9 @@
  * together is refused. Failures: one line, with the value and what it may be, and exit status 2. */
 #include "tools/bench.h"
 
+#include "lastack/http1.h"
+#include "tools/bench_requests.h"
+
 #include <getopt.h>
 #include <math.h>
 #include <stdarg.h>
@@ -59,6 +62,8 @@ static const char help[] =
     "\n"
     "Exit status: 0 a size was found (with --compare: and it is not worse), 1 not, 2 usage. Ctrl-C ends it; what was\n"
     "measured until then is reported.\n";
+
+#define SLO_MOST_S 3600
 
 enum kind { TEXT, NUMBER, WHOLE, WHOLE64, SECONDS, FORM };
 
@@ -116,7 +121,7 @@ static bool set_slo(struct bench_options *o, const char *text)
 {
     char *end;
     double percent = text[0] == 'p' ? strtod(text + 1, &end) : 0, s;
-    if (!(percent > 0 && percent <= 100) || *end != '=' || !number(end + 1, SECONDS, &s) || s < 1e-6)
+    if (!(percent > 0 && percent <= 100) || *end != '=' || !number(end + 1, SECONDS, &s) || s < 1e-6 || s > SLO_MOST_S)
         return false;
     o->slo.quantile = percent / 100;
     o->slo.us = (uint64_t)(s * 1e6 + 0.5);
@@ -141,6 +146,8 @@ static bool add_header(struct bench_options *o, const char *text)
     static struct la_text all;
     if (!strchr(text, ':') || strpbrk(text, "\r\n"))
         return false;
+    if (!o->headers)
+        all.n = 0;
     la_text_addf(&all, "%s\r\n", text);
     o->headers = all.p;
     return true;
@@ -193,7 +200,7 @@ static const struct row {
     {"threads", WHOLE, ALWAYS, BOUND(threads, 1, 64)},
     {"protocol", FORM, ALWAYS, READ_BY(set_protocol, "http, fastcgi or memcached")},
     {"rate", FORM, ALWAYS, READ_BY(set_rate, "auto, or requests a second from 0.01 to 10000000")},
-    {"slo", FORM, ALWAYS, READ_BY(set_slo, "a quantile and a time: p99=50ms")},
+    {"slo", FORM, ALWAYS, READ_BY(set_slo, "a quantile and a time up to 1h: p99=50ms")},
     {"sizes", FORM, ALWAYS, READ_BY(set_sizes, "at most 64 sizes from 1 to 4096: 4,8,16")},
     {"header", FORM, PATHS, READ_BY(add_header, "one line, NAME: TEXT")},
 };
@@ -273,15 +280,6 @@ static bool less_than_workers(const struct bench_options *o)
     return o->protocol == BENCH_MEMCACHED && less;
 }
 
-/* Does it hold what cannot stand in a request line or a field as it is? */
-static bool has_blank(const char *text)
-{
-    for (; text && *text; text++)
-        if ((unsigned char)*text <= ' ' || *text == 0x7f)
-            return true;
-    return false;
-}
-
 /* 0, or said which one has no port. Whether a name can be looked up turns out later. */
 static int without_port(const char *upstreams)
 {
@@ -298,6 +296,48 @@ static int without_port(const char *upstreams)
         p += n + (p[n] == ',');
     }
     return 0;
+}
+
+/* One name, or a mix of them. */
+static bool is_method(const char *text)
+{
+    for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',')
+        if (!bench_requests_is_method(la_slice(at, strcspn(at, "=,"))))
+            return false;
+    return la_load_takes_methods(text);
+}
+
+/* 0, or said which field cannot be sent. */
+static int bad_field(const char *lines)
+{
+    for (const char *p = lines; p && *p;) {
+        size_t n = strcspn(p, "\r"), name_n = strcspn(p, ":");
+        struct la_slice name = la_slice(p, name_n), value = la_slice(p + name_n + 1, n - name_n - 1);
+        if (!la_http_is_token(name) || !bench_requests_is_value(value))
+            return wrong("--header '%.*s': must be NAME: TEXT, the name of letters, digits and -, the text without control characters", (int)n, p);
+        if (la_slice_ieq(name, LA_SLICE("host")))
+            return wrong("--header '%.*s': give the Host field with --host", (int)n, p);
+        if (bench_requests_is_own_business(name))
+            return wrong("--header '%.*s': leave it out, the generator says itself what belongs to the connection", (int)n, p);
+        p += n + 2;
+    }
+    return 0;
+}
+
+/* 0, or said what of the request cannot be asked. */
+static int bad_request(const struct bench_options *o)
+{
+    if (o->method && !is_method(o->method))
+        return wrong("--method %s: must be one name in capitals, or a mix that adds up to 100: GET=70,POST=30", o->method);
+    if (o->body_file && o->method && strcmp(o->method, "POST") != 0 && strcmp(o->method, "PUT") != 0 && strcmp(o->method, "PATCH") != 0)
+        return wrong("--method %s: with --body it must be POST, PUT or PATCH", o->method);
+    if (o->path && o->path[0] != '/')
+        return wrong("--path %s: must start with /", o->path);
+    if (o->path && !bench_requests_is_target(la_slice_str(o->path)))
+        return wrong("--path %s: must be as it stands in a request, other bytes as %%XX: %%20 is a space", o->path);
+    if (o->host && !la_http_is_host(la_slice_str(o->host)))
+        return wrong("--host %s: must be a name or an address, with a port or without: www.test:8080", o->host);
+    return bad_field(o->headers);
 }
 
 /* 0, or said what does not go together. */
@@ -323,14 +363,8 @@ static int contradiction(const struct bench_options *o)
         return wrong("--script %s: must be an absolute path, as php-fpm sees it", o->script);
     if (o->requests_file && o->replay)
         return wrong("--requests-from and --replay: give one of the two");
-    if (o->body_file && o->method && strcmp(o->method, "POST") != 0 && strcmp(o->method, "PUT") != 0 && strcmp(o->method, "PATCH") != 0)
-        return wrong("--method %s: with --body it must be POST, PUT or PATCH", o->method);
-    if (o->path && o->path[0] != '/')
-        return wrong("--path %s: must start with /", o->path);
-    if (has_blank(o->path))
-        return wrong("--path %s: must be as it stands in a request, without spaces or control characters: %%20 is a space", o->path);
-    if (has_blank(o->host))
-        return wrong("--host: must be a name, without spaces or control characters");
+    if (bad_request(o))
+        return 2;
     double asked = o->rate * o->seconds * o->repeats;
     if (o->rate > 0 && asked < BENCH_ANSWERS_LEAST)
         return wrong("--rate %g asks a size %g times in --repeats %u of --seconds %g: give more of these, for %d at least", o->rate, asked, o->repeats,

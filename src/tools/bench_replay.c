@@ -12,6 +12,7 @@
  * for a log that has no times at all. Failures: a line that is no log line ends it, with file:line and the reason. */
 #include "tools/bench_requests.h"
 
+#include "lastack/http1.h"
 #include "lastack/json_read.h"
 
 #include <ctype.h>
@@ -52,10 +53,7 @@ static bool add(struct replay *f, struct la_slice method, struct la_slice target
         f->r->left_out++;
         return true;
     }
-    for (size_t i = 0; i < host.n; i++)
-        if ((unsigned char)host.p[i] <= ' ' || host.p[i] == 0x7f)
-            host.n = 0; /* it was no host */
-    if (host.n && !a->host)
+    if (la_http_is_host(host) && !a->host)
         a->host = bench_requests_keep(f->r, host);
     if (!la_slice_eq(method, LA_SLICE("GET")))
         a->method = bench_requests_keep(f->r, method);
@@ -65,13 +63,21 @@ static bool add(struct replay *f, struct la_slice method, struct la_slice target
 
 /* ---- times ---- */
 
+/* A date and a time of day as people have them, from 1970 on. */
+static bool is_time(const struct tm *t, double s)
+{
+    return t->tm_year >= 1970 && t->tm_year <= 9999 && t->tm_mon >= 1 && t->tm_mon <= 12 && t->tm_mday >= 1 && t->tm_mday <= 31 &&
+           t->tm_hour >= 0 && t->tm_hour <= 24 && t->tm_min >= 0 && t->tm_min <= 59 && s >= 0 && s < 61;
+}
+
 /* "2026-01-02T03:04:05.678Z", also with +01:00 or without a fraction. */
 static uint64_t iso_us(const char *text)
 {
     struct tm tm = {0};
     int at = 0;
     double s = 0;
-    if (sscanf(text, "%d-%d-%dT%d:%d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &s, &at) != 6)
+    if (sscanf(text, "%d-%d-%dT%d:%d:%lf%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &s, &at) != 6 ||
+        !is_time(&tm, s))
         return UNTIMED;
     tm.tm_year -= 1900;
     tm.tm_mon--;

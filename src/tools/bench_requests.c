@@ -18,6 +18,7 @@
  * Failures: the first bad line ends it, with file:line and the reason. */
 #include "tools/bench_requests.h"
 
+#include "lastack/http1.h"
 #include "lastack/json_read.h"
 
 #include <ctype.h>
@@ -28,6 +29,7 @@
 
 #define BLOCK     65536
 #define BODY_MOST (64u << 20)
+#define TARGET_MOST 8192
 
 /* ---- shared ---- */
 
@@ -119,11 +121,26 @@ bool bench_requests_is_method(struct la_slice s)
     return s.n > 0 && s.n < 32;
 }
 
+bool bench_requests_is_target(struct la_slice s)
+{
+    static const char before[] = "GET ", after[] = " HTTP/1.1\r\nHost: a\r\n\r\n";
+    char text[TARGET_MOST + sizeof before + sizeof after];
+    struct la_http_limits limits = {.head_bytes = sizeof text};
+    size_t seen = 0;
+    enum la_err e;
+    if (la_slice_eq(s, LA_SLICE("*")))
+        return true;
+    if (s.n == 0 || s.n > TARGET_MOST || s.p[0] != '/')
+        return false;
+    int n = snprintf(text, sizeof text, "%s%.*s%s", before, LA_SLICE_ARGS(s), after);
+    struct la_http_head *h = la_xcalloc(1, sizeof *h);
+    bool good = la_http_parse_request(h, text, (size_t)n, &seen, &limits, &e) == LA_HTTP_DONE;
+    free(h);
+    return good;
+}
+
 bool bench_requests_target(struct bench_requests *r, struct la_load_ask *a, struct la_slice s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f)
-            return false;
     const char *fragment = s.n ? memchr(s.p, '#', s.n) : NULL;
     if (fragment)
         s.n = (size_t)(fragment - s.p);
@@ -135,19 +152,18 @@ bool bench_requests_target(struct bench_requests *r, struct la_load_ask *a, stru
         size_t host = 0;
         while (host < s.n && s.p[host] != '/' && s.p[host] != '?')
             host++;
-        if (host == 0)
+        if (!la_http_is_host(la_slice(s.p, host)))
             return false;
         a->host = bench_requests_keep(r, la_slice(s.p, host));
         s = la_slice(s.p + host, s.n - host);
         if (s.n == 0 || s.p[0] == '?') {
-            char *path = bench_requests_keep(r, la_slice("/", 1)), *query = s.n ? bench_requests_keep(r, s) : NULL;
-            char *both = query ? la_xasprintf("/%s", query) : NULL;
-            a->target = both ? bench_requests_keep(r, la_slice_str(both)) : path;
+            char *both = la_xasprintf("/%.*s", LA_SLICE_ARGS(s));
+            s = la_slice_str(a->target = bench_requests_keep(r, la_slice_str(both)));
             free(both);
-            return true;
+            return bench_requests_is_target(s);
         }
     }
-    if (s.n == 0 || s.n > 8192 || (s.p[0] != '/' && !(s.n == 1 && s.p[0] == '*')))
+    if (!bench_requests_is_target(s))
         return false;
     a->target = bench_requests_keep(r, s);
     return true;
@@ -199,7 +215,7 @@ static bool set_body(struct reader *f, struct bench_line *at, struct la_load_ask
     return good || bench_requests_bad(at, "body file %s: %s", name, "not readable, or larger than 64 MiB");
 }
 
-static bool is_own_business(struct la_slice name)
+bool bench_requests_is_own_business(struct la_slice name)
 {
     static const char *const own[] = {"connection", "keep-alive",       "content-length", "transfer-encoding",
                                       "te",         "proxy-connection", "upgrade",        "expect"};
@@ -209,20 +225,32 @@ static bool is_own_business(struct la_slice name)
     return false;
 }
 
+bool bench_requests_is_value(struct la_slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (((unsigned char)s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
 static bool add_field(struct reader *f, struct bench_line *at, struct la_load_ask *a, struct la_slice name,
                       struct la_slice value)
 {
-    for (size_t i = 0; i < name.n; i++)
-        if (!isalnum((unsigned char)name.p[i]) && !strchr("!#$%&'*+-.^_`|~", name.p[i]))
-            return bench_requests_bad(at, "bad field name: %.*s", (int)la_min64(name.n, 60), name.p);
-    for (size_t i = 0; i < value.n; i++)
-        if (((unsigned char)value.p[i] < ' ' && value.p[i] != '\t') || value.p[i] == 0x7f)
-            return bench_requests_bad(at, "field %.*s holds a control character", (int)la_min64(name.n, 60), name.p);
-    if (la_slice_ieq(name, LA_SLICE("host")))
+    int shown = (int)la_min64(name.n, 60);
+    bool host = la_slice_ieq(name, LA_SLICE("host"));
+    if (name.n == 0)
+        return bench_requests_bad(at, "a field without a name");
+    if (!la_http_is_token(name))
+        return bench_requests_bad(at, "bad field name: %.*s", shown, name.p);
+    if (!bench_requests_is_value(value))
+        return bench_requests_bad(at, "field %.*s holds a control character", shown, name.p);
+    if (host && !la_http_is_host(value))
+        return bench_requests_bad(at, "not a host: %.*s", (int)la_min64(value.n, 60), value.p);
+    if (host)
         a->host = bench_requests_keep(f->r, value);
-    else if (name.n && !is_own_business(name))
+    else if (!bench_requests_is_own_business(name))
         la_text_addf(&f->headers, "%.*s: %.*s\r\n", LA_SLICE_ARGS(name), LA_SLICE_ARGS(value));
-    return name.n > 0 || bench_requests_bad(at, "a field without a name");
+    return true;
 }
 
 /* "Name: value" beneath a request. */

@@ -39,7 +39,12 @@ char *bench_requests_keep(struct bench_requests *r, struct la_slice s);
 /* The next ask, empty; NULL: there are enough. */
 struct la_load_ask *bench_requests_add(struct bench_requests *r);
 bool bench_requests_is_method(struct la_slice s);
-/* A path, "*", or a URL, whose host is kept too. False: neither, or bytes that no request may hold. */
+/* A path and query, or "*", as the proxy takes it. */
+bool bench_requests_is_target(struct la_slice s);
+bool bench_requests_is_value(struct la_slice s); /* of a field */
+/* A field that belongs to the connection: the generator says it itself. */
+bool bench_requests_is_own_business(struct la_slice name);
+/* A path, "*", or a URL, whose host is kept too. False: neither, or one that the proxy does not take. */
 bool bench_requests_target(struct bench_requests *r, struct la_load_ask *a, struct la_slice s);
 
 #endif

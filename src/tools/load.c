@@ -331,6 +331,14 @@ static bool parse_methods(struct la_load *l, const char *text)
     return total > 99.9 && total < 100.1;
 }
 
+bool la_load_takes_methods(const char *text)
+{
+    struct la_load *l = la_xcalloc(1, sizeof *l);
+    bool good = parse_methods(l, text);
+    free(l);
+    return good;
+}
+
 static const char *check_http(const struct la_load_conf *c)
 {
     size_t most = LOAD_OUT - 2048, headers = c->headers ? strlen(c->headers) * 3 : 0;

@@ -123,6 +123,8 @@ struct la_load_result {
 /* How long a list lasts at its own times before it begins anew: a mean gap longer than to its last request. */
 uint64_t la_load_lap_us(const struct la_load_ask *ask, size_t asks);
 
+bool la_load_takes_methods(const char *text); /* as la_load_conf.method */
+
 struct la_load;
 /* NULL: why is a sentence. Strings in c must outlive the load. */
 struct la_load *la_load_new(const struct la_load_conf *c, const char **why);

@@ -46,7 +46,7 @@ static void refuses(void)
         {{U, "--burst", "x"}, "--burst x: must be a number from 1 to 100"},
         {{U, "--seconds", "1ms"}, "--seconds 1ms: must be a number of seconds (or with us, ms, m or h behind it) from 0.05 to 3600"},
         {{U, "--protocol", "fcgi"}, "--protocol fcgi: must be http, fastcgi or memcached"},
-        {{U, "--slo", "p99"}, "--slo p99: must be a quantile and a time: p99=50ms"},
+        {{U, "--slo", "p99"}, "--slo p99: must be a quantile and a time up to 1h: p99=50ms"},
         {{U, "--slo", "pnan=5ms"}, "--slo pnan=5ms: must be a quantile"},
         {{U, "--slo", "p0=5ms"}, "--slo p0=5ms: must be a quantile"},
         {{U, "--rate", "0"}, "--rate 0: must be auto, or requests a second from 0.01 to 10000000"},
@@ -56,8 +56,23 @@ static void refuses(void)
         {{U, "--rate"}, "requires an argument\n`lastack"},
         {{"-u", "127.0.0.1:0"}, "--upstream 127.0.0.1:0: a port is a number from 1 to 65535"},
         {{"-u", "127.0.0.1:1,app:99999"}, "--upstream app:99999: a port is a number from 1 to 65535"},
-        {{U, "--path", "/a b"}, "--path /a b: must be as it stands in a request, without spaces or control characters"},
-        {{U, "--host", "a\r\nX: y"}, "--host: must be a name, without spaces or control characters"},
+        {{U, "--path", "/a b"}, "--path /a b: must be as it stands in a request, other bytes as %XX"},
+        {{U, "--path", "/a\xff"}, "other bytes as %XX: %20 is a space"},
+        {{U, "--path", "/a\"b"}, "other bytes as %XX"},
+        {{U, "--path", "/100%"}, "--path /100%: must be as it stands in a request"},
+        {{U, "--host", "a\r\nX: y"}, "must be a name or an address"},
+        {{U, "--host", "a/b"}, "--host a/b: must be a name or an address, with a port or without: www.test:8080"},
+        {{U, "--header", "Bad Name: x"}, "--header 'Bad Name: x': must be NAME: TEXT, the name of letters"},
+        {{U, "--header", "X: 1", "--header", ": x"}, "--header ': x': must be NAME: TEXT"},
+        {{U, "--header", "X: a\x01"}, "the text without control characters"},
+        {{U, "--header", "hOST: x"}, "--header 'hOST: x': give the Host field with --host"},
+        {{U, "--header", "Content-Length: 5"}, "--header 'Content-Length: 5': leave it out"},
+        {{U, "--method", "G ET"}, "--method G ET: must be one name in capitals, or a mix that adds up to 100: GET=70,POST=30"},
+        {{U, "--method", "GET=0"}, "--method GET=0: must be one name"},
+        {{U, "--method", "GET=50,POST=30"}, "--method GET=50,POST=30: must be one name"},
+        {{U, "--method", "GET=50,post=50"}, "--method GET=50,post=50: must be one name"},
+        {{U, "--slo", "p99=1e20"}, "--slo p99=1e20: must be a quantile and a time up to 1h"},
+        {{U, "--slo", "p99=1e308h"}, "--slo p99=1e308h: must be a quantile and a time up to 1h"},
         {{U, "--rate", "2", "--seconds", "3"}, "--rate 2 asks a size 18 times in --repeats 3 of --seconds 3: give more of these, for 30 at least"},
         {{U, "--nonsense"}, "'--nonsense'\n`lastack"},
         {{U, "--json", "-", "--html", "-"}, "standard output takes one of them"},
@@ -116,6 +131,8 @@ static void takes(void)
     CHECK(strcmp(o.method, "POST") == 0);
     o = TAKEN(U, "--body", "f", "--method", "PATCH", "--keepalive", "0");
     CHECK(strcmp(o.method, "PATCH") == 0 && o.keepalive_percent == 0);
+    o = TAKEN(U, "--method", "GET=70,POST=30", "--path", "/{n}?t={token}&a=%20", "--host", "[::1]:80", "--header", "X:", "--header", "Y: {n}");
+    CHECK(strcmp(o.headers, "X:\r\nY: {n}\r\n") == 0);
     o = TAKEN(U, "--rate", "100", "--rate", "auto");
     CHECK(o.rate_auto && o.rate == 0);
     o = TAKEN(U, "--rate", "auto", "--rate", "100");

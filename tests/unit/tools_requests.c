@@ -122,6 +122,9 @@ static void says_where(void)
         {"GET /a\nX A: 1\n", "not a path", 2},
         {"GET /a\n\xffX: 1\n", "bad field name", 2},
         {"GET /a\nX: a\x01\n", "control character", 2},
+        {"GET /a\nHost: a/b\n", "not a host: a/b", 2},
+        {"GET /\xc3\xa4\n", "not a path or URL", 1},
+        {"GET http://a@b/\n", "not a path or URL", 1},
         {"POST /a /does/not/exist\n", "No such file", 1},
         {"{\"url\": \"/a\"\n", "not JSON at column 13", 1},
         {"{\"url\": 1}\n", "no \"url\"", 1},
@@ -170,7 +173,7 @@ static void replays_combined(void)
     /* out of order by a second, three zones of one time, an escape, what is left out, lastack's own tail */
     static const char log[] =
         "192.0.2.1 - - [10/Oct/2026:13:55:37 +0000] \"GET /b HTTP/1.1\" 200 1 \"-\" \"a \\\" b\"\n"
-        "192.0.2.1 - frank [10/Oct/2026:13:55:36 +0000] \"GET /a\\x22 HTTP/1.1\" 200 2326\n"
+        "192.0.2.1 - frank [10/Oct/2026:13:55:36 +0000] \"GET /a\\x7b HTTP/1.1\" 200 2326\n"
         "www.test:80 192.0.2.1 - - [10/Oct/2026:15:55:37 +0200] \"HEAD /c HTTP/1.0\" 304 - \"-\" \"-\"\n"
         "::1 - - [10/Oct/2026:13:55:38 +0000] \"POST /d HTTP/1.1\" 200 1 \"-\" \"-\" upstream=app server=x total=1.234 "
         "error=-\n"
@@ -181,7 +184,7 @@ static void replays_combined(void)
         "::1 - - [10/Oct/2026:09:55:39 -0400] \"GET http://abs.test/e HTTP/1.1\" 200 0\n";
     CHECK(replay_text(&r, log, false, &why));
     CHECK(r.asks == 4 && r.timed && r.left_out == 5);
-    is(&r.ask[0], "GET", "/a\"", NULL, NULL, NULL);
+    is(&r.ask[0], "GET", "/a{", NULL, NULL, NULL);
     is(&r.ask[1], "GET", "/b", NULL, NULL, NULL);
     is(&r.ask[2], "HEAD", "/c", "www.test:80", NULL, NULL);
     is(&r.ask[3], "GET", "/e", "abs.test", NULL, NULL);
@@ -235,11 +238,14 @@ static void reads_times(void)
     for (size_t i = 0; i < la_count(time); i++) {
         struct bench_requests r;
         struct la_text why = {0};
-        char log[512];
+        char log[1024];
         snprintf(log, sizeof(log), "{\"method\":\"GET\",\"path\":\"/b\",%s}\n{\"method\":\"GET\",\"path\":\"/none\"}\n"
                  "{\"method\":\"GET\",\"path\":\"/none\",\"time\":true,\"ts\":\"yesterday\"}\n"
+                 "{\"method\":\"GET\",\"path\":\"/none\",\"time\":\"-2147483648-01-02T03:04:05Z\"}\n"
+                 "{\"method\":\"GET\",\"path\":\"/none\",\"time\":\"2026-01-02T03:04:1e300Z\"}\n"
+                 "{\"method\":\"GET\",\"path\":\"/none\",\"time\":\"2026-01-02T03:04:nan\"}\n"
                  "{\"method\":\"GET\",\"path\":\"/a\",\"time\":\"2026-01-02T03:04:04.000Z\"}\n", time[i]);
-        CHECK(replay_text(&r, log, false, &why) && r.timed && r.asks == 2 && r.untimed == 2 && r.left_out == 0);
+        CHECK(replay_text(&r, log, false, &why) && r.timed && r.asks == 2 && r.untimed == 5 && r.left_out == 0);
         same(r.ask[1].target, "/b");
         CHECK_EQ(r.ask[1].at_us, strstr(time[i], "time_local") ? 1000000 : 1250000);
         bench_requests_fini(&r);
