@@ -4,8 +4,8 @@
  *
  * Good path: look at the backends, a few requests to see that they answer, then run after run as the plan says, each
  * judged with those before it; the report in all forms asked for. Failures: backends that cannot be reached, that answer
- * with errors or die midway end it with a sentence and without a verdict. SIGINT and SIGTERM end it too, in all cases
- * what was measured is reported. One thread, but for each run's load. */
+ * with errors or die midway end it with a sentence and without a verdict. SIGINT, SIGTERM and SIGHUP end it too, in all
+ * cases what was measured is reported. One thread, but for each run's load. */
 #include "tools/bench_model.h"
 
 #include "tools/bench_requests.h"
@@ -118,9 +118,10 @@ static bool try_out(struct bench *b)
         task.requests = b->o.keys;
         run->clients = (unsigned)la_min64(16, b->o.keys);
     }
-    bool good = bench_run_do(&task, run, r->failure, sizeof r->failure) && (run->cut || worth(b, &task, run, "when it was tried out"));
+    bool done = bench_run_do(&task, run, r->failure, sizeof r->failure);
+    bool good = done && (run->cut || worth(b, &task, run, "when it was tried out"));
     r->stored = run->stored;
-    r->interrupted |= run->cut;
+    r->interrupted |= done && run->cut;
     if (r->interrupted)
         snprintf(r->failure, sizeof r->failure, "It was interrupted before anything was measured.");
     if (run->latency_us->count)
@@ -177,7 +178,7 @@ static bool one_run(struct bench *b)
     }
     set_load(b, run);
     bool good = bench_run_do(&task, run, r->failure, sizeof r->failure);
-    r->interrupted |= run->cut;
+    r->interrupted |= good && run->cut;
     char when[80];
     snprintf(when, sizeof when, "in run %zu (pool.max %u)", r->runs + 1, run->size);
     good = good && !run->cut && worth(b, &task, run, when);
@@ -297,16 +298,6 @@ static void prepare(struct bench *b)
     b->r.noise = b->r.swing = b->r.ports = -1;
     b->r.options = &b->o;
     b->r.began = time(NULL);
-}
-
-/* From here on Ctrl-C ends in a report. */
-static void heed_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 /* What is known of the backends bounds the sizes and fills what was not given. */
@@ -445,9 +436,9 @@ static bool comparable(struct bench *b, const char *old_json)
 /* The exit status. */
 static int run(struct bench *b, const char *old_json)
 {
-    heed_signals();
     bench_environment(&b->r.environment);
     if (bench_backend_look(&b->r)) {
+        bench_heed_signals(); /* before that there is nothing to report, and a signal ends it at once */
         settle(b);
         if (old_json && !comparable(b, old_json))
             return 1;

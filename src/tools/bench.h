@@ -56,7 +56,8 @@ struct bench_run {
     double rate;            /* offered per second; 0: closed loop */
     double begin_s;         /* when its measured time began, since the bench's start */
     double seconds;         /* measured */
-    bool cut;               /* ended early (Ctrl-C): not used for the verdict */
+    bool cut;               /* ended early (Ctrl-C, the proxy's end): not used for the verdict */
+    bool blind;             /* the proxy did not say what it counted: opened, closed_by_* and its errors are unknown */
     uint64_t started, done, failed;
     uint64_t hits, misses, stored; /* memcached: of gets, of sets */
     char first_failure[BENCH_TEXT]; /* "" or what the generator saw first */
@@ -239,6 +240,7 @@ struct bench_proxy;
 struct bench_proxy *bench_proxy_start(const struct bench_report *r, unsigned size, char *why, size_t why_n);
 const struct la_addr *bench_proxy_address(const struct bench_proxy *p);
 bool bench_proxy_read(const struct bench_proxy *p, struct bench_numbers *out); /* false: it is gone */
+bool bench_proxy_ended(struct bench_proxy *p, char *why, size_t why_n); /* by itself; why: a sentence */
 void bench_proxy_stop(struct bench_proxy **p);
 double bench_bucket_us(size_t i); /* the i-th bucket's end */
 
@@ -263,11 +265,14 @@ struct bench_task {
     void (*step)(void *arg, const struct bench_live *l, double left_s);
     void *arg;
 };
-/* Does what run's stage, size, clients and rate say and fills the rest. False: why, a sentence; nothing was measured. */
+/* Does what run's stage, size, clients and rate say and fills the rest. False: why, a sentence; nothing was measured, or what was
+ * until the proxy ended. */
 bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, size_t why_n);
 struct bench_run *bench_run_new(void);
 void bench_run_free(struct bench_run *run);
-/* Sleeps. True, from then on always: SIGINT or SIGTERM has come (both are blocked). */
+/* From here on SIGINT, SIGTERM and SIGHUP (unless it is ignored, as under nohup) are blocked: bench_wait sees them. */
+void bench_heed_signals(void);
+/* Sleeps. True, from then on always: one of them has come. */
 bool bench_wait(double seconds);
 
 /* ---- bench_plan.c ---- */

@@ -1,7 +1,7 @@
 /* bench_backend.c: the backends before anything is measured: where they are, whether they take a connection, what they
  * say of themselves; and how many local ports there are for them.
  *
- * Owns nothing between calls. Blocking sockets with timeouts. Never sends a request of the user's.
+ * Owns nothing between calls. Blocking sockets with timeouts, and an end for a whole answer. Never sends a request of the user's.
  *
  * Good path: each address is resolved, connected to once and asked (php-fpm's status page, memcached's settings).
  * Failures are one sentence in the report; a backend that says nothing of itself is none. */
@@ -82,8 +82,9 @@ static void ask_memcached(struct bench_backend *b)
     int fd = la_tool_dial(&b->address, PATIENCE_S);
     if (fd < 0)
         return;
+    uint64_t end = la_clock_ns() + PATIENCE_S * 1000000000ull;
     ssize_t k = send(fd, question, sizeof question - 1, MSG_NOSIGNAL);
-    while (k > 0 && n < sizeof text - 1 && (k = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0)
+    while (k > 0 && n < sizeof text - 1 && la_clock_ns() < end && (k = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0)
         n += (size_t)k;
     close(fd);
     text[n] = 0;

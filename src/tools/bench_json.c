@@ -182,9 +182,9 @@ static void put_heat(struct la_json *j, const struct bench_run *run)
 static void put_resources(struct la_json *j, const struct bench_run *run, size_t backends)
 {
     la_json_open(j, "connections", '{');
-    put_count(j, "opened", run->opened);
-    put_count(j, "closed_by_backend", run->closed_by_backend);
-    put_count(j, "closed_by_proxy", run->closed_by_proxy);
+    put(j, "opened", run->blind ? -1 : (double)run->opened);
+    put(j, "closed_by_backend", run->blind ? -1 : (double)run->closed_by_backend);
+    put(j, "closed_by_proxy", run->blind ? -1 : (double)run->closed_by_proxy);
     put(j, "busy", run->busy);
     put(j, "utilisation", backends && run->size ? run->busy / run->size / (double)backends : -1);
     la_json_close(j, '}');

@@ -141,7 +141,8 @@ static bool wait_ready(struct bench_proxy *p)
     return false;
 }
 
-static void say_why(const struct bench_proxy *p, char *why, size_t why_n)
+/* What happened, and what it said last. */
+static void say_why(const struct bench_proxy *p, const char *what, char *why, size_t why_n)
 {
     char text[1024];
     ssize_t n = p->log_fd >= 0 ? pread(p->log_fd, text, sizeof text - 1, 0) : 0;
@@ -150,7 +151,7 @@ static void say_why(const struct bench_proxy *p, char *why, size_t why_n)
     for (ssize_t i = 0; i < n; i++)
         if (text[i] == '\n')
             text[i] = ' ';
-    snprintf(why, why_n, "The proxy does not start: %.*s", n > 0 ? (int)n : 16, n > 0 ? text : "it says nothing.");
+    snprintf(why, why_n, "The proxy %s: %.*s", what, n > 0 ? (int)n : 16, n > 0 ? text : "it says nothing.");
 }
 
 struct bench_proxy *bench_proxy_start(const struct bench_report *r, unsigned size, char *why, size_t why_n)
@@ -175,9 +176,22 @@ struct bench_proxy *bench_proxy_start(const struct bench_report *r, unsigned siz
     if (p->pid < 0)
         snprintf(why, why_n, "The proxy does not start: %s.", strerror(e));
     else
-        say_why(p, why, why_n);
+        say_why(p, "does not start", why, why_n);
     bench_proxy_stop(&p);
     return NULL;
+}
+
+bool bench_proxy_ended(struct bench_proxy *p, char *why, size_t why_n)
+{
+    char what[64] = "ended in this run";
+    int status;
+    if (waitpid(p->pid, &status, WNOHANG) != p->pid)
+        return false;
+    p->pid = 0;
+    if (WIFSIGNALED(status))
+        snprintf(what, sizeof what, "ended in this run, by signal %d", WTERMSIG(status));
+    say_why(p, what, why, why_n);
+    return true;
 }
 
 static void end_process(pid_t pid)

@@ -8,8 +8,8 @@
  * read, at the end once more, and the run is the difference. In between, often: connections at work, ports. Of an open
  * loop the answers that come after the measured time have their latency counted, but are no throughput.
  *
- * Failures: no proxy or no load is a sentence; a load that nobody answers well is stopped early. A signal ends the run:
- * what was measured until then is kept, marked as cut. The load's threads, and one that calls. */
+ * Failures: no proxy, one that ends, or no load is a sentence; a load that nobody answers well is stopped early. A signal ends
+ * the run: what was measured until then is kept, marked as cut. The load's threads, and one that calls. */
 #include "tools/bench.h"
 
 #include "lastack/diag.h"
@@ -60,14 +60,29 @@ void bench_run_free(struct bench_run *run)
     free(run);
 }
 
-bool bench_wait(double seconds)
+static sigset_t endings(void)
 {
-    static bool came;
+    struct sigaction hangup;
     sigset_t set;
-    struct timespec t = {(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)};
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
+    return set;
+}
+
+void bench_heed_signals(void)
+{
+    sigset_t set = endings();
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+bool bench_wait(double seconds)
+{
+    static bool came;
+    sigset_t set = endings();
+    struct timespec t = {(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)};
     if (came)
         nanosleep(&t, NULL);
     else
@@ -234,7 +249,7 @@ static void begin_measuring(struct measure *m)
 {
     m->warm = true;
     m->own_from_s = own_cpu();
-    bench_proxy_read(m->proxy, &m->from);
+    m->run->blind = !bench_proxy_read(m->proxy, &m->from);
     bench_cpu_again(&m->cpu_from);
     m->run->begin_s = (double)(la_clock_ns() - m->t->bench_from_ns) / 1e9;
 }
@@ -244,13 +259,11 @@ static void end_measuring(struct measure *m)
     struct bench_run *run = m->run;
     la_load_read(m->load, m->now);
     run->generator_cpu_s = own_cpu() - m->own_from_s;
-    bool known = bench_proxy_read(m->proxy, &m->to);
-    run->proxy_cpu_s = known && m->to.cpu_s >= 0 ? m->to.cpu_s - m->from.cpu_s : -1;
+    run->blind |= !bench_proxy_read(m->proxy, &m->to);
+    run->proxy_cpu_s = !run->blind && m->to.cpu_s >= 0 ? m->to.cpu_s - m->from.cpu_s : -1;
     m->cpu_to = m->cpu_from;
     bench_cpu_again(&m->cpu_to);
     run->backend_cpu_s = bench_cpu_between(&m->cpu_from, &m->cpu_to);
-    if (!known)
-        m->to = m->from;
 }
 
 /* Nothing but failures for a while. */
@@ -372,6 +385,21 @@ static void fill_heat(struct bench_run *run, const struct la_load_result *r)
             run->heat[i][k] = r->heat[i][k];
 }
 
+/* What the proxy counted. */
+static void take_counts(struct measure *m)
+{
+    struct bench_run *run = m->run;
+    for (int i = 0; i < BENCH_PARTS && run->blind; i++)
+        run->part_mean_us[i] = run->part_p99_us[i] = -1;
+    if (run->blind)
+        return;
+    proxy_errors(run, &m->from, &m->to);
+    split(run, &m->from, &m->to);
+    run->opened = m->to.opened - m->from.opened;
+    run->closed_by_backend = m->to.closed_by_backend - m->from.closed_by_backend;
+    run->closed_by_proxy = m->to.closed_by_proxy - m->from.closed_by_proxy;
+}
+
 static void conclude(struct measure *m)
 {
     struct bench_run *run = m->run;
@@ -391,11 +419,7 @@ static void conclude(struct measure *m)
     snprintf(run->first_failure, sizeof run->first_failure, "%s", end->first_failure);
     fill_heat(run, r);
     load_errors(run, r);
-    proxy_errors(run, &m->from, &m->to);
-    split(run, &m->from, &m->to);
-    run->opened = m->to.opened - m->from.opened;
-    run->closed_by_backend = m->to.closed_by_backend - m->from.closed_by_backend;
-    run->closed_by_proxy = m->to.closed_by_proxy - m->from.closed_by_proxy;
+    take_counts(m);
     run->busy = m->busy_n ? m->busy_sum / m->busy_n : -1;
     free(end);
 }
@@ -406,15 +430,17 @@ bool bench_run_do(const struct bench_task *t, struct bench_run *run, char *why, 
     *m = (struct measure){.t = t, .run = run, .next_step = -t->warmup, .now = la_xcalloc(1, sizeof *m->now)};
     m->proxy = bench_proxy_start(t->r, run->size, why, why_n);
     m->cpu_from = t->r->cpu;
-    bool good_start = m->proxy && start_load(m, why, why_n);
-    if (good_start) {
+    bool done = m->proxy && start_load(m, why, why_n);
+    if (done) {
         go(m);
+        done = !m->proxy || !bench_proxy_ended(m->proxy, why, why_n);
         conclude(m);
+        run->cut |= !done;
         la_load_free(m->load);
     }
     if (m->proxy)
         bench_proxy_stop(&m->proxy);
     free(m->now);
     free(m);
-    return good_start;
+    return done;
 }

@@ -34,12 +34,12 @@ static bool ask(int fd, const char *status_path)
     return send(fd, out, n, MSG_NOSIGNAL) == (ssize_t)n;
 }
 
-/* Collects STDOUT up to END_REQUEST. */
+/* Collects STDOUT up to END_REQUEST. False: it did not come within FPM_PATIENCE_S. */
 static bool hear(int fd, char *page, size_t cap, size_t *page_n)
 {
     struct la_fcgi_reader r = {.id = PROBE_ID};
     char in[4096];
-    for (;;) {
+    for (uint64_t end = la_clock_ns() + FPM_PATIENCE_S * 1000000000ull; la_clock_ns() < end;) {
         ssize_t n = recv(fd, in, sizeof in, 0);
         if (n <= 0)
             return false;
@@ -54,6 +54,7 @@ static bool hear(int fd, char *page, size_t cap, size_t *page_n)
             *page_n += keep;
         }
     }
+    return false;
 }
 
 enum fpm_answer fpm_ask(const struct la_addr *a, const char *status_path, struct la_fpm_status *out)

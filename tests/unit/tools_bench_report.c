@@ -81,6 +81,9 @@ static void every_run(value root)
         same(get(get(v, "split", "queue"), "mean_us", NULL), run->part_mean_us[BENCH_QUEUE]);
         same(get(get(v, "split", "proxy"), "p99_us", NULL), run->part_p99_us[BENCH_PROXY]);
         same(get(v, "connections", "utilisation"), 0.83 / 2);
+        same(get(v, "connections", "opened"), run->blind ? -1 : (double)run->opened);
+        same(get(v, "connections", "closed_by_backend"), run->blind ? -1 : (double)run->closed_by_backend);
+        same(get(v, "connections", "closed_by_proxy"), run->blind ? -1 : (double)run->closed_by_proxy);
         same(get(v, "cpu_s", "backend"), run->backend_cpu_s);
         same(get(v, "ports", "open"), (double)run->ports_open);
         heat(get(v, "heat", "rows"), run);

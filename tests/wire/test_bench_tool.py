@@ -2,7 +2,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -15,11 +17,11 @@ from harness.wait import FULL, scale, until
 class Bench:
     """One `lastack bench` with a JSON report."""
 
-    def __init__(self, run, backend, *words):
+    def __init__(self, run, backend, *words, under=()):
         self.path = os.path.join(run.folder("bench"), f"{len(os.listdir(run.folder('bench')))}.json")
         upstream = backend if isinstance(backend, str) else backend.text
         self.sockets = run.folder("sockets")
-        self.popen = run.own(Owned([proxy.BIN, "bench", "-u", upstream, "--json", self.path, *map(str, words)], self.sockets))
+        self.popen = run.own(Owned([*under, proxy.BIN, "bench", "-u", upstream, "--json", self.path, *map(str, words)], self.sockets))
 
     def end(self, timeout=600):
         """(exit status, report, what it printed)"""
@@ -30,7 +32,8 @@ class Bench:
 
 class Owned(subprocess.Popen):
     def __init__(self, words, sockets):
-        super().__init__(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"TMPDIR": sockets})
+        super().__init__(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"TMPDIR": sockets},
+                         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # whoever runs the tests may ignore it
 
     def close(self):
         if self.poll() is None:
@@ -199,7 +202,7 @@ def test_interrupted(run, moment):
         until(lambda: backend.stats()["requests"] > 0, 20, "it to try the backend out")
     else:
         until(lambda: backend.stats()["requests"] > (100 if moment == "in a run" else 300), 20, "that moment")
-    b.popen.send_signal(signal.SIGINT if moment == "in a run" else signal.SIGTERM)
+    b.popen.send_signal({"at once": signal.SIGTERM, "in a run": signal.SIGINT, "at a level": signal.SIGHUP}[moment])
     code, report, out = b.end(20)
     assert code == 1 and report["interrupted"], (report["failure"], out)
     if moment == "at once":
@@ -208,6 +211,86 @@ def test_interrupted(run, moment):
         assert report["runs"] and all(r["seconds"] > 0 for r in report["runs"])
         assert [r["cut"] for r in report["runs"][:-1]] == [False] * (len(report["runs"]) - 1)
     sensible(report)
+    assert os.listdir(b.sockets) == []
+
+
+def test_hangup_under_nohup(run):
+    backend = run.backend(workers=2, delay_us=5000)
+    b = Bench(run, backend, "--sizes", "1,2", "--repeats", "1", *SHORT, under=("nohup",))
+    until(lambda: backend.stats()["requests"] > 20, 20, "the first run")
+    b.popen.send_signal(signal.SIGHUP)
+    code, report, out = b.end(60)
+    assert not report["interrupted"] and report["failure"] is None and {r["size"] for r in report["runs"]} == {1, 2}, out
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(word) for word in f.read().split()]
+
+
+def test_proxy_that_ends(run):
+    """A run whose proxy is gone says so and names no backend; what the proxy would have counted is unknown."""
+    backend = run.backend(workers=2, delay_us=5000)
+    b = Bench(run, backend, "--sizes", "1,2", "--seconds", 20, "--warmup", 0)
+    until(lambda: backend.stats()["requests"] > 100, 20, "the first run")
+    for pid in children(b.popen.pid):
+        os.kill(pid, signal.SIGKILL)
+    code, report, out = b.end(60)
+    assert (code, report["verdict"]["answer"], report["verdict"]["size"]) == (1, "failed", None) and not report["interrupted"], out
+    assert "The proxy ended in this run, by signal 9: " in report["failure"] and report["failure"] in out
+    assert len(report["runs"]) == 1 and report["runs"][0]["cut"], out
+    told = report["runs"][0]
+    unknown = [told["connections"][n] for n in ("opened", "closed_by_backend", "closed_by_proxy")] + [told["cpu_s"]["proxy"]]
+    assert unknown == [None] * 4 and all(p["mean_us"] is None and p["p99_us"] is None for p in told["split"].values()), told
+    assert os.listdir(b.sockets) == []
+
+
+class Drips:
+    """Takes connections and answers with a head and then a byte now and then, for ever."""
+
+    def __init__(self, head=b""):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.text = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.head, self.asked = head, 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.drip, args=(peer,), daemon=True).start()
+
+    def drip(self, peer):
+        try:
+            self.asked += peer.recv(1) != b""
+            peer.sendall(self.head)
+            while True:
+                peer.sendall(b"x")
+                time.sleep(0.1)
+        except OSError:
+            peer.close()
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.mark.parametrize("protocol, head", [("memcached", b""), ("fastcgi", b"\1\6\0\1\xff\xff\0\0")])
+def test_backend_that_drips(run, protocol, head):
+    """Being asked what it is, it keeps nobody for longer than a few seconds, and Ctrl-C ends that at once."""
+    drips = run.own(Drips(head))
+    words = ("--protocol", protocol, "--sizes", "1,2", *(("--script", "/x.php", "--status-path", "/status") if protocol == "fastcgi" else ()))
+    b = Bench(run, drips, *words)
+    until(lambda: drips.asked == 1, 20, "its question")
+    until(lambda: drips.asked > 1, 30, "the first requests")
+    b.popen.send_signal(signal.SIGINT)
+    assert b.end(30)[1]["interrupted"]
+    b = Bench(run, drips, *words)
+    asked = drips.asked
+    until(lambda: drips.asked > asked, 20, "its question")
+    b.popen.send_signal(signal.SIGINT)
+    assert b.popen.wait(30) in (1, -signal.SIGINT)
     assert os.listdir(b.sockets) == []
 
 
