@@ -25,6 +25,7 @@
 #define ANSWERS      3    /* that each connection shall give in a run */
 #define QUEUE_S      0.2  /* what the smallest pool may make a client wait */
 #define RUN_EXTRA_S  0.15 /* what starting and stopping takes */
+#define WARM_TIMES   2    /* as long as a request took: its first answers come when that is over */
 
 struct bench {
     struct bench_options o;
@@ -32,6 +33,7 @@ struct bench {
     struct bench_plan *plan;
     struct bench_requests asks;
     double try_s, median_s; /* what a request took when it was tried out, on average and mostly */
+    double warmup;          /* of a run: as asked for, longer where requests are slow */
     uint64_t from_ns;
 };
 
@@ -47,7 +49,7 @@ static void show(void *arg, const struct bench_live *l, double left_s)
     unsigned after = bench_plan_left(b->plan);
     live.run = (unsigned)b->r.runs + 1;
     live.runs = live.run + after;
-    live.left_s = left_s + after * (b->o.warmup + b->o.seconds + RUN_EXTRA_S);
+    live.left_s = left_s + after * (b->warmup + b->o.seconds + RUN_EXTRA_S);
     if (b->o.max_seconds > 0)
         live.left_s = fmin(live.left_s, fmax(0, b->o.max_seconds - since(b)));
     bench_view_live(&live);
@@ -150,7 +152,7 @@ static void set_load(struct bench *b, struct bench_run *run)
     unsigned places = run->size * (unsigned)b->r.backends;
     run->rate = run->stage == BENCH_LEVEL ? run->rate * capacity_of(&b->r, run->size) : b->o.rate;
     if (run->rate > 0)
-        run->clients = (unsigned)fmin(4000, fmax(64, run->rate * 2));
+        run->clients = (unsigned)fmin(4000, fmax(64, run->rate * fmax(2, WARM_TIMES * b->median_s)));
     else if (b->o.clients)
         run->clients = b->o.clients;
     else /* as many at all sizes where they are quick, so that only the pool makes a difference */
@@ -170,7 +172,7 @@ static bool one_run(struct bench *b)
 {
     struct bench_report *r = &b->r;
     struct bench_run *run = bench_run_new();
-    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .warmup = b->o.warmup, .seconds = b->o.seconds,
+    struct bench_task task = {.r = r, .bench_from_ns = b->from_ns, .warmup = b->warmup, .seconds = b->o.seconds,
                               .requests = b->o.requests, .asks = &b->asks, .timed = b->o.own_times, .step = b->o.quiet ? NULL : show, .arg = b};
     if (!bench_plan_next(b->plan, r, run)) {
         bench_run_free(run);
@@ -189,9 +191,12 @@ static bool one_run(struct bench *b)
     return good;
 }
 
-/* What of the file is not asked. */
-static void tell_what_is_left(struct bench *b)
+/* What is other than asked for: the warm-up, and what of the file is not used. */
+static void tell_what_differs(struct bench *b)
 {
+    if (b->warmup > b->o.warmup)
+        bench_note(&b->r, "a request took %.2g s when it was tried out: each run warms up for %.2g s, so that the first answers come before "
+                          "it is measured", b->median_s, b->warmup);
     if (b->asks.left_out)
         bench_note(&b->r, "%llu lines of %s hold nothing that can be asked again (GET, HEAD and OPTIONS can) and are left out",
                    (unsigned long long)b->asks.left_out, b->o.replay);
@@ -210,13 +215,13 @@ static void measure(struct bench *b)
     while (!r->interrupted && one_run(b)) {
         r->seconds = since(b);
         bench_judge(r);
-        if (b->o.max_seconds > 0 && r->seconds + b->o.warmup + b->o.seconds > b->o.max_seconds)
+        if (b->o.max_seconds > 0 && r->seconds + b->warmup + b->o.seconds > b->o.max_seconds)
             break;
     }
     bench_view_end();
     r->interrupted |= bench_wait(0);
     bench_judge(r);
-    tell_what_is_left(b);
+    tell_what_differs(b);
     bench_plan_free(b->plan);
 }
 
@@ -294,6 +299,7 @@ static void prepare(struct bench *b)
         setrlimit(RLIMIT_NOFILE, &most);
     }
     b->from_ns = la_clock_ns();
+    b->warmup = b->o.warmup;
     b->r.drift = NAN;
     b->r.noise = b->r.swing = b->r.ports = -1;
     b->r.options = &b->o;
@@ -346,7 +352,7 @@ static double begun(const struct bench_requests *q, double s)
 static bool find_rate(struct bench *b, struct la_text *why)
 {
     struct bench_options *o = &b->o;
-    double from_s = o->warmup * o->speed, to_s = from_s + o->seconds * o->speed;
+    double from_s = b->warmup * o->speed, to_s = from_s + o->seconds * o->speed;
     if (b->asks.timed)
         o->rate = (begun(&b->asks, to_s) - begun(&b->asks, from_s)) / o->seconds;
     if (!b->asks.timed)
@@ -355,6 +361,20 @@ static bool find_rate(struct bench *b, struct la_text *why)
         la_text_addf(why, "%s: no request between %g s and %g s of it, which is what a run measures: give --seconds, --speed or --rate",
                      o->replay, from_s, to_s);
     return o->rate > 0;
+}
+
+/* Of an open loop the requests of the beginning are not answered until their time is over: measured, that would look as if the
+ * pool did not carry the rate. False: r->failure. */
+static bool warm_long_enough(struct bench *b)
+{
+    struct la_text why = {0};
+    if (b->o.clients == 0)
+        b->warmup = fmax(b->o.warmup, WARM_TIMES * b->median_s);
+    bool good = !b->o.own_times || find_rate(b, &why);
+    if (!good)
+        snprintf(b->r.failure, sizeof b->r.failure, "%s. Nothing was measured.", why.p);
+    la_text_fini(&why);
+    return good;
 }
 
 /* What to ask, where files say it. False: said why. */
@@ -442,7 +462,7 @@ static int run(struct bench *b, const char *old_json)
         settle(b);
         if (old_json && !comparable(b, old_json))
             return 1;
-        if (try_out(b) && long_enough(b))
+        if (try_out(b) && long_enough(b) && warm_long_enough(b))
             measure(b);
     }
     if (b->r.failure[0])

@@ -294,6 +294,16 @@ def test_backend_that_drips(run, protocol, head):
     assert os.listdir(b.sockets) == []
 
 
+def test_slower_than_the_warm_up(run):
+    """The first answers come when a request's time is over: each run waits for them, so that a pool that does little carries its rate."""
+    backend = run.backend(delay_us=600_000)
+    code, report, out = bench(run, backend, "--rate", 40, "--sizes", "40,64", "--seconds", 1, "--repeats", 1, "--warmup", 0.1)
+    note = "each run warms up for"
+    assert report["failure"] is None and any(note in text for text in report["verdict"]["notes"]) and note in out, out
+    begins = [r["begin_s"] for r in report["runs"]]
+    assert len(begins) == 3 and all(later - earlier >= 2 * 0.6 + 1 for earlier, later in zip(begins, begins[1:])), begins
+
+
 def test_what_is_asked(run, tmp_path):
     """Methods, fields and bodies arrive; short clients and more than one backend too."""
     backend = [run.backend(workers=4, delay_us=2000), run.backend(workers=4, delay_us=2000)]
