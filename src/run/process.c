@@ -74,7 +74,7 @@ static struct la_conf *load(const struct process *p, struct la_certs **certs, st
         return NULL;
     }
     struct la_conf *c = p->path ? la_conf_load(p->path, f)
-                                : la_conf_load_text("command line", la_slice_str(p->text), f);
+                                : la_conf_load_text(LA_QUICK_NAME, la_slice_str(p->text), f);
     if (c == NULL)
         return NULL;
     la_conf_check_host(c, f);
@@ -527,6 +527,8 @@ int la_run(const char *path, const char *text)
     p->ring = la_tls_ring_new();
     struct la_certs *certs = NULL;
     struct la_conf *conf = load(p, &certs, &f);
+    if (!p->path)
+        la_quick_findings(&f);
     la_findings_print(&f);
     la_conf_findings_fini(&f);
     if (conf == NULL) {

@@ -6,6 +6,7 @@
 #include "tools/bench.h"
 
 #include "lastack/http1.h"
+#include "lastack/run.h"
 #include "tools/bench_requests.h"
 
 #include <getopt.h>
@@ -346,6 +347,10 @@ static int contradiction(const struct bench_options *o)
 {
     if (!o->upstream)
         return wrong("--upstream is needed");
+    if (!la_quick_is_list(o->upstream))
+        return wrong("--upstream %s: an address is missing, or there is a comma too many", o->upstream);
+    if (o->source && !la_quick_is_list(o->source))
+        return wrong("--source %s: an address is missing, or there is a comma too many", o->source);
     if (without_port(o->upstream))
         return 2;
     if (less_than_workers(o))

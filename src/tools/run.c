@@ -36,6 +36,35 @@ static int misused(const char *command, const char *what, const char *word)
     return 2;
 }
 
+static bool is_number(const char *text)
+{
+    return *text && text[strspn(text, "0123456789")] == 0;
+}
+
+/* 0, or said which option's value cannot be one. What remains is judged as in a file. */
+static int bad_quick(const struct la_quick *q)
+{
+    const struct {
+        const char *name, *value;
+    } list[] = {{"listen", q->listen}, {"upstream", q->upstream}, {"source", q->source}};
+    char option[64];
+    for (size_t i = 0; i < la_count(list); i++) {
+        if (!list[i].value || la_quick_is_list(list[i].value))
+            continue;
+        snprintf(option, sizeof option, "--%s '%.40s'", list[i].name, list[i].value);
+        return misused("run", ": an address is missing, or there is a comma too many", option);
+    }
+    if (q->pool && !is_number(q->pool)) {
+        snprintf(option, sizeof option, "--pool '%.40s'", q->pool);
+        return misused("run", ": must be a whole number", option);
+    }
+    if (q->workers && !is_number(q->workers) && strcmp(q->workers, "auto") != 0) {
+        snprintf(option, sizeof option, "--workers '%.40s'", q->workers);
+        return misused("run", ": must be a whole number, or auto", option);
+    }
+    return 0;
+}
+
 int la_run_main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -71,6 +100,8 @@ int la_run_main(int argc, char **argv)
         return misused("run", "needs a configuration, or both --listen and --upstream", NULL);
     if (path)
         return la_run(path, NULL);
+    if (bad_quick(&q))
+        return 2;
     char *text = la_quick_text(&q);
     int status = la_run(NULL, text);
     free(text);

@@ -89,6 +89,8 @@ static void refuses(void)
         {{LOG, "--method", "HEAD"}, "--method " THE_FILE},
         {{U, "--requests-from", "f", "--path", "/"}, "--path " THE_FILE},
         {{U, "--keys", "5"}, "--keys is for --protocol memcached"},
+        {{U, "--source", "127.0.0.1,"}, "--source 127.0.0.1,: an address is missing, or there is a comma too many"},
+        {{"-u", "127.0.0.1:1,,127.0.0.1:2"}, "--upstream 127.0.0.1:1,,127.0.0.1:2: an address is missing"},
         {{U, "--sets", "5"}, "--sets is for --protocol memcached"},
         {{U, "--value-size", "5"}, "--value-size is for --protocol memcached"},
         {{MC, "--path", "/"}, "--path is not for memcached"},

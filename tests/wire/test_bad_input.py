@@ -126,10 +126,23 @@ def test_help(command):
 
 
 def test_quick_mode_says_what_is_wrong():
-    code, out = lastack("run", "--listen", f"127.0.0.1:{free_port()}", "--upstream", "127.0.0.1:81", "--pool", "zero")
-    assert code == 1 and "pool.max" in out and "whole number" in out, out
-    code, out = lastack("run", "--listen", f"127.0.0.1:{free_port()}", "--upstream", "127.0.0.1:81,x", "--workers", "0")
-    assert code == 1 and "workers" in out and "servers[1]" in out, out
+    words = ("run", "--listen", f"127.0.0.1:{free_port()}", "--upstream")
+    code, out = lastack(*words, "127.0.0.1:81,x", "--workers", "0", "--pool", "0", "--source", "y", "--admin", "z")
+    assert code == 1 and "command line" not in out and "upstreams." not in out, out
+    for told in ('--upstream: "x": the port is missing', "--workers: 0 is out of range", "--pool: 0 is out of range", '--source: "y" is wrong',
+                 '--admin: "z" is wrong'):
+        assert any(line.startswith(told) for line in out.splitlines()), (told, out)
+    code, out = lastack(*words, "127.0.0.1:81", "--source", "192.0.2.1")
+    assert code == 1 and out.startswith("--source: 192.0.2.1 is not an address of this host"), out
+
+
+@pytest.mark.parametrize("option, value", [("--pool", "zero"), ("--pool", ""), ("--pool", "3, tunnels: 2"), ("--pool", "-1"),
+                                           ("--workers", "1 # x"), ("--workers", "1.5"), ("--source", ""), ("--source", "127.0.0.1,"),
+                                           ("--listen", ":1,,:2"), ("--upstream", ",127.0.0.1:1")])
+def test_quick_mode_takes_values_alone(option, value):
+    words = {"--listen": "127.0.0.1:1", "--upstream": "127.0.0.1:1", option: value}
+    code, out = lastack("run", *(word for pair in words.items() for word in pair))
+    assert code == 2 and out.startswith(f"lastack run: {option} '{value}': "), out
 
 
 def test_a_bad_reload_changes_nothing(run):
