@@ -5,11 +5,12 @@
  * namespaces, and leaves nothing behind: namespaces end with their processes, and every process dies with its
  * parent.
  *
- * Good path: the world measures straight, then pooled, prints the table, exits 0. No namespace: the same on
+ * Good path: with --stay, its address is free. The world measures straight, then pooled, prints the table, exits 0. No namespace: the same on
  * loopback. Ctrl-C: the phase under way is cut short, nothing is concluded, exit 130. */
 #include "tools/demo.h"
 #include "tools/demo_private.h"
 
+#include "lastack/sock.h"
 #include "tools/origin.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ static int parse(int argc, char **argv, struct demo_options *o)
     static const struct option options[] = {
         {"seconds", 1, NULL, 's'}, {"rate", 1, NULL, 'r'}, {"loopback", 0, NULL, 'l'}, {"stay", 0, NULL, 'S'},
         {"listen", 1, NULL, 'L'},  {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    const char *why = "", *listen = "127.0.0.1:8080";
+    const char *why = "", *listen = NULL;
     *o = (struct demo_options){.seconds = 20, .rate = 1000};
     optind = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -75,6 +76,11 @@ static int parse(int argc, char **argv, struct demo_options *o)
         if (!good)
             return 2;
     }
+    if (listen && !o->stay) {
+        fputs("lastack demo: --listen is where --stay serves: give both, see --help\n", stderr);
+        return 2;
+    }
+    listen = listen ? listen : "127.0.0.1:8080";
     if (optind < argc || !la_addr_parse(&o->listen, la_slice_str(listen), true, &why)) {
         fprintf(stderr, "lastack demo: %s: %s\n", optind < argc ? argv[optind] : listen,
                 optind < argc ? "unexpected argument" : why);
@@ -143,6 +149,22 @@ static int run_world(const struct demo_options *o, bool own_net)
 
 /* ---- --stay ---- */
 
+/* Asked before all else: nobody wants to learn it 20 seconds later. False: said why not. */
+static bool can_listen(const struct la_addr *a)
+{
+    struct la_listen_options options = {.backlog = 1};
+    char text[LA_ADDR_TEXT];
+    int fd = la_sock_listen(a, &options);
+    if (fd < 0) {
+        fprintf(stderr, "lastack demo: --listen %s: %s\n", la_addr_text(a, text), strerror(-fd));
+        return false;
+    }
+    if (la_addr_family(a) == AF_UNIX)
+        unlink(a->u.un.sun_path);
+    close(fd);
+    return true;
+}
+
 static void *run_origin(void *arg)
 {
     la_origin_run(arg);
@@ -207,6 +229,8 @@ int la_demo_main(int argc, char **argv)
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
+    if (o.stay && !can_listen(&o.listen))
+        return 1;
     signal(SIGINT, SIG_IGN); /* while the world runs, Ctrl-C is its business */
     code = o.loopback ? NO_NAMESPACE : run_world(&o, true);
     if (code == NO_NAMESPACE)

@@ -32,7 +32,7 @@ static const char usage[] =
     "Exit code: 0, 1 nothing could be learned, 2 usage.\n";
 
 struct options {
-    const char *admin;
+    struct la_addr admin;
     long pid;
     bool all, json;
     unsigned long top; /* 0: no bound */
@@ -68,13 +68,14 @@ static int parse(int argc, char **argv, struct options *o)
     static const struct option options[] = {{"admin", 1, NULL, 'a'}, {"pid", 1, NULL, 'p'},  {"all", 0, NULL, 'A'},
                                             {"top", 1, NULL, 't'},   {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
+    const char *admin = NULL, *why = "";
     *o = (struct options){0};
     unsigned long pid = 0;
     optind = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         bool good = true;
         switch (c) {
-        case 'a': o->admin = optarg; break;
+        case 'a': admin = optarg; break;
         case 'p': good = number(optarg, &pid); break;
         case 'A': o->all = true; break;
         case 't': good = number(optarg, &o->top); break;
@@ -92,8 +93,12 @@ static int parse(int argc, char **argv, struct options *o)
         fprintf(stderr, "lastack ports: %s: unexpected argument\n", argv[optind]);
         return 2;
     }
-    if ((o->admin != NULL) + (o->pid != 0) + o->all > 1) {
+    if ((admin != NULL) + (o->pid != 0) + o->all > 1) {
         fputs("lastack ports: only one of --admin, --pid and --all\n", stderr);
+        return 2;
+    }
+    if (!ports_admin_address(&o->admin, admin ? admin : "127.0.0.1:9900", &why)) {
+        fprintf(stderr, "lastack ports: --admin %s: %s\n", admin, why);
         return 2;
     }
     return -1;
@@ -191,7 +196,7 @@ int la_ports_main(int argc, char **argv)
     struct ports_table t = {0};
     char why[PORTS_WHY] = "";
     bool host = o.pid || o.all;
-    bool good = host ? ports_from_host(&t, o.pid, why) : ports_from_admin(&t, o.admin ? o.admin : "127.0.0.1:9900", why);
+    bool good = host ? ports_from_host(&t, o.pid, why) : ports_from_admin(&t, &o.admin, why);
     if (!good) {
         fprintf(stderr, "lastack ports: %s\n", why);
         ports_table_fini(&t);

@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* "http://127.0.0.1:9900/", "127.0.0.1:9900", ":9900", "unix:/path" */
-static bool parse_address(struct la_addr *out, const char *text, const char **err)
+bool ports_admin_address(struct la_addr *out, const char *text, const char **err)
 {
     struct la_slice s = la_slice_str(text);
     if (s.n > 7 && memcmp(s.p, "http://", 7) == 0) {
@@ -65,36 +64,42 @@ static void take_line(struct ports_table *t, struct la_slice line)
         r->foreign = value;
 }
 
-void ports_parse_metrics(struct ports_table *t, struct la_slice text)
+static bool is_build_info(struct la_slice line)
 {
+    static const char name[] = "lastack_build_info{";
+    return line.n > sizeof name && memcmp(line.p, name, sizeof name - 1) == 0;
+}
+
+bool ports_parse_metrics(struct ports_table *t, struct la_slice text)
+{
+    bool lastack = false;
     while (text.n) {
         const char *end = memchr(text.p, '\n', text.n);
         size_t n = end ? (size_t)(end - text.p) : text.n;
         take_line(t, la_slice(text.p, n));
+        lastack |= is_build_info(la_slice(text.p, n));
         n += end != NULL;
         text = la_slice(text.p + n, text.n - n);
     }
+    return lastack;
 }
 
-bool ports_from_admin(struct ports_table *t, const char *address, char *why)
+bool ports_from_admin(struct ports_table *t, const struct la_addr *a, char *why)
 {
-    struct la_addr a;
-    const char *err;
-    if (!parse_address(&a, address, &err)) {
-        snprintf(why, PORTS_WHY, "%s: %s", address, err);
-        return false;
-    }
     struct la_text content = {0};
-    int status = la_scrape(&a, "/metrics", &content);
-    if (status == 200)
-        ports_parse_metrics(t, la_slice(content.p, content.n));
-    else if (status > 0)
+    char address[LA_ADDR_TEXT];
+    int status = la_scrape(a, "/metrics", &content);
+    bool good = status == 200 && ports_parse_metrics(t, la_slice(content.p, content.n));
+    la_addr_text(a, address);
+    if (status == 200 && !good)
+        snprintf(why, PORTS_WHY, "%s answered /metrics, but not as lastack does: is this a lastack admin listener?", address);
+    else if (status > 0 && !good)
         snprintf(why, PORTS_WHY, "%s answered /metrics with status %d: is this a lastack admin listener?", address, status);
     else if (status == 0)
         snprintf(why, PORTS_WHY, "%s did not answer with HTTP: is this a lastack admin listener?", address);
-    else
+    else if (status < 0)
         snprintf(why, PORTS_WHY, "no answer from an admin listener at %s (%s); give --admin ADDRESS, --pid PID or --all", address,
                  strerror(errno));
     la_text_fini(&content);
-    return status == 200;
+    return good;
 }

@@ -22,10 +22,12 @@ struct ports_row *ports_table_add(struct ports_table *t);
 
 /* All say false with a message in why (256 bytes). Blocking. */
 #define PORTS_WHY 256
-bool ports_from_admin(struct ports_table *t, const char *address, char *why);
+bool ports_from_admin(struct ports_table *t, const struct la_addr *a, char *why);
 /* pid 0: every process of this host. */
 bool ports_from_host(struct ports_table *t, long pid, char *why);
-/* Takes the lines of lastack_ports out of a Prometheus text. */
-void ports_parse_metrics(struct ports_table *t, struct la_slice text);
+/* "http://127.0.0.1:9900/", "127.0.0.1:9900", ":9900", "unix:/path". False: *err. */
+bool ports_admin_address(struct la_addr *out, const char *text, const char **err);
+/* Takes the lines of lastack_ports out of a Prometheus text. False: it is none of lastack's. */
+bool ports_parse_metrics(struct ports_table *t, struct la_slice text);
 
 #endif

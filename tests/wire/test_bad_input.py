@@ -112,6 +112,24 @@ def test_usage_says_which_option():
         assert code == 2 and f"--upstream {bare}: the port is missing" in out, out
 
 
+def test_demo_looks_at_its_address_first():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        code, out = lastack("demo", "--stay", "--listen", address)
+    assert (code, out) == (1, f"lastack demo: --listen {address}: Address already in use\n")
+    code, out = lastack("demo", "--listen", address)
+    assert code == 2 and "--listen is where --stay serves" in out, out
+
+
+def test_ports_asks_a_lastack(run):
+    """An answer to /metrics does not make a server a lastack."""
+    other = run.origin()
+    code, out = lastack("ports", "--admin", other.text)
+    assert code == 1 and f"{other.text} answered /metrics" in out and "is this a lastack admin listener?" in out, out
+    code, out = lastack("ports", "--admin", "x")
+    assert code == 2 and out.startswith("lastack ports: --admin x: "), out
+
+
 def test_version_and_help_by_every_name():
     for words in ("--version", "-v", "version"), ("--help", "-h", "help"):
         said = {lastack(word) for word in words}
