@@ -257,7 +257,7 @@ static bool all_sent(const struct la_call *c, size_t trailers)
 /* Writes as much as there is and the kernel takes. */
 static void send_request(struct la_call *c)
 {
-    while (!c->request_done && !c->send_failed) {
+    while (!c->request_done && !c->send_failed && !c->ending) {
         struct iovec v[6];
         size_t payload, total = 0;
         struct la_slice trailers;
@@ -388,6 +388,15 @@ static bool lost_race_408(const struct la_call *c, const struct la_http_head *h)
            la_since(la_loop_now_ns(c->env->loop), c->begun_ns) < RACE_MS * 1000000u;
 }
 
+/* The server said that it ends, and its FIN is on the way: the place is not free before that. What still comes is nobody's. */
+static void await_end(struct la_call *c)
+{
+    c->ending = true;
+    la_buf_put(c->env, &c->partial);
+    la_timer_set(&c->timer, c->conn->outlet->branch->conf->pool.goodbye_ms);
+    want(c, false);
+}
+
 /* Bytes from p on are the response, from its start. Returns how many were used up to and with the final head, 0: it needs
  * more, SIZE_MAX: the call is over. */
 static size_t read_head(struct la_call *c, const char *p, size_t n)
@@ -419,7 +428,7 @@ static size_t read_head(struct la_call *c, const char *p, size_t n)
                 continue;
             }
             if (lost_race_408(c, h)) {
-                fail(c, LA_SERVER_CLOSED, LA_CLOSE_RACE, false);
+                await_end(c);
                 return SIZE_MAX;
             }
             on_head(c, h);
@@ -488,17 +497,18 @@ static bool take_bytes(struct la_call *c, size_t n)
 
 static void on_fin(struct la_call *c, bool reset)
 {
-    if (!reset && !la_stream_fin(&c->conn->stream))
+    bool gone = reset || la_stream_fin(&c->conn->stream);
+    if (!gone)
         la_stream_goodbye(&c->conn->stream);
-    if (c->head_done && c->decoder.framing == LA_FRAMING_CLOSE && !reset) {
+    if (c->ending) {
+        if (gone)
+            fail(c, reset ? LA_SERVER_RESET : LA_SERVER_CLOSED, LA_CLOSE_RACE, true);
+    } else if (c->head_done && c->decoder.framing == LA_FRAMING_CLOSE && !reset) {
         response_over(c, 0, true);
     } else if (c->got_bytes) {
         fail(c, LA_RESPONSE_INCOMPLETE, LA_CLOSE_INCOMPLETE, la_stream_fin(&c->conn->stream));
-    } else if (!reset && !la_stream_fin(&c->conn->stream)) {
-        /* It said that it ends, and its FIN is on the way: the place is not free before that. */
-        c->ending = true;
-        la_timer_set(&c->timer, c->conn->outlet->branch->conf->pool.goodbye_ms);
-        want(c, false);
+    } else if (!gone) {
+        await_end(c);
     } else {
         fail(c, reset ? LA_SERVER_RESET : LA_SERVER_CLOSED, LA_CLOSE_RACE, true);
     }
@@ -528,6 +538,8 @@ static void read_response(struct la_call *c)
             on_fin(c, n != 0);
             return;
         }
+        if (c->ending)
+            continue;
         if (c->head_done)
             la_call_progress(c, c->response_ms);
         c->filled = (size_t)n == most;

@@ -2,13 +2,14 @@
 import hashlib
 import os
 import socket
+import threading
 import time
 
 import pytest
 
 from harness import raw
 from harness.proxy import KIND
-from harness.raw import Client, get
+from harness.raw import Client, Crowd, get
 from harness.wait import holds, scale, until
 
 BIG = scale(96, 1024) * 1024 * 1024
@@ -226,3 +227,30 @@ def test_a_server_that_waited_for_the_body_says_so(run):
         r = c.final()
         assert (r.status, r.body) == (408, b"too slow")
     assert len(origin.connections) == 1
+
+
+def test_a_408_for_nobody_costs_one_connection(run):
+    """The request goes again on a new connection in the place of the lost one, not on another idle one that may end as well; and
+    the server's FIN is awaited, not cut off by a reset."""
+    gate, ends = threading.Event(), []
+
+    def handler(c):
+        assert c.request()
+        gate.wait(10)
+        c.reply(200, b"first")
+        if c.request(body=False):
+            c.send(raw.response(408, b"too late", "Connection: close\r\n"))
+            c.sock.shutdown(socket.SHUT_WR)
+            ends.append(c.at_end())
+    origin = run.origin(handler)
+    proxy, port = run.front([origin], workers=1)
+    crowd = Crowd(3, lambda n: get(port))
+    until(lambda: len(origin.connections) == 3, 10, "three connections")
+    gate.set()
+    assert {r.body for r in crowd.results()} == {b"first"}
+    r = get(port)
+    assert (r.status, r.body) == (200, b"first")
+    m = proxy.metrics()
+    assert len(origin.connections) == 4 and m.sum("lastack_retries_total", reason="race") == 1
+    until(lambda: ends, 10, "the end of the lost one")
+    assert ends == [True]
