@@ -18,7 +18,6 @@ struct la_call_events {
     struct la_slice (*pull)(struct la_call *c, bool *last);
     void (*consumed)(struct la_call *c, size_t n);
     struct la_slice (*trailers)(struct la_call *c); /* raw request trailer lines, empty: none */
-    void (*sent)(struct la_call *c);                /* the request is out in full */
     void (*interim)(struct la_call *c, const struct la_http_head *h); /* 1xx but 101 */
     void (*head)(struct la_call *c, const struct la_http_head *h);
     void (*body)(struct la_call *c, struct la_slice piece); /* holds until flush */
@@ -105,6 +104,17 @@ static inline void la_call_begin(struct la_call *c, struct la_conn *conn) { c->p
 static inline void la_call_body_ready(struct la_call *c) { c->protocol->body_ready(c); }
 static inline void la_call_pause(struct la_call *c, bool pause) { c->protocol->pause(c, pause); }
 static inline void la_call_stop(struct la_call *c) { c->protocol->stop(c); }
+/* n bytes have gone to the server, or come from it. */
+static inline void la_call_count_sent(struct la_call *c, size_t n)
+{
+    c->bytes_sent += n;
+    la_stat_add(&c->conn->outlet->branch->stats->bytes_out, n);
+}
+static inline void la_call_count_received(struct la_call *c, size_t n)
+{
+    c->bytes_received += n;
+    la_stat_add(&c->conn->outlet->branch->stats->bytes_in, n);
+}
 /* Something has come or gone: the next may take ms, unless the whole has its time already (la_call_deadline). */
 void la_call_progress(struct la_call *c, uint64_t ms);
 void la_call_await_response(struct la_call *c); /* what comes next has its time; of a head that is there, only while it is read */

@@ -105,7 +105,6 @@ static void request_sent(struct la_call *c)
         la_call_await_response(c);
     else
         await(c, c->response_ms);
-    c->on->sent(c);
 }
 
 /* The next piece of the body; opens a record for it, or the empty one that ends STDIN, by way of the debt. */
@@ -152,7 +151,7 @@ static int gather(struct la_call *c, struct iovec *v, size_t *payload)
 /* n bytes of what gather gave are out. */
 static void account(struct la_call *c, size_t n, size_t payload)
 {
-    c->bytes_sent += n;
+    la_call_count_sent(c, n);
     uint32_t k = (uint32_t)la_min64(n, head_bytes(c) - c->head_sent);
     c->head_sent += k;
     n -= k;
@@ -344,7 +343,7 @@ static bool take_bytes(struct la_call *c, size_t n)
         c->first_byte_ns = la_loop_now_ns(c->env->loop);
         heard(c);
     }
-    c->bytes_received += n;
+    la_call_count_received(c, n);
     while (n > 0) {
         enum la_fcgi_event event;
         struct la_slice piece;

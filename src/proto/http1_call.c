@@ -141,7 +141,6 @@ static void request_sent(struct la_call *c)
     c->sent_ns = la_loop_now_ns(c->env->loop);
     want(c, false);
     la_call_await_response(c);
-    c->on->sent(c);
 }
 
 static void add_debt(struct la_call *c, const char *p, size_t n)
@@ -222,7 +221,7 @@ static int gather(struct la_call *c, struct iovec *v, size_t *payload, struct la
 static void account(struct la_call *c, size_t n, size_t payload)
 {
     uint32_t head = c->encoded->n + (c->goodbye && !c->upgrade ? 21 : 2);
-    c->bytes_sent += n;
+    la_call_count_sent(c, n);
     uint32_t k = (uint32_t)la_min64(n, head - c->head_sent);
     c->head_sent += k;
     n -= k;
@@ -467,7 +466,7 @@ static bool take_bytes(struct la_call *c, size_t n)
         if (c->request_done)
             la_clock_first_byte(&c->conn->outlet->pool.server->clock, (c->first_byte_ns - c->sent_ns) / 1000);
     }
-    c->bytes_received += n;
+    la_call_count_received(c, n);
     if (!c->head_done) {
         if (c->partial && c->partial->n) { /* the head came in pieces: put them together */
             while (c->partial->cap - c->partial->n < n)

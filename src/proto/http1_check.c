@@ -273,7 +273,6 @@ static const struct la_call_events events = {
     .pull = pull,
     .consumed = consumed,
     .trailers = trailers,
-    .sent = nothing,
     .interim = on_interim,
     .head = on_head,
     .body = on_body,

@@ -140,10 +140,10 @@ void la_exchange_log(struct la_exchange *x)
         struct la_upstream_stats *s = x->branch->stats;
         la_stat_add(&s->requests, 1);
         la_hist_record(&s->phase[LA_PHASE_TOTAL], us);
-        if (x->begun_ns) {
+        if (x->queued_ns)
             la_hist_record(&s->phase[LA_PHASE_QUEUE], x->queue_ns / 1000);
+        if (x->begun_ns)
             la_hist_record(&s->phase[LA_PHASE_BACKEND], x->backend_ns / 1000);
-        }
         if (x->server)
             count_server(x, &x->server->stats[x->proxy->worker], code);
         else
@@ -544,6 +544,8 @@ static void on_gone(struct la_turn *t, enum la_err e)
         x->error = e;
     if (!t->responded)
         x->status = la_err_info(e)->status;
+    if (x->state == LA_X_QUEUED)
+        x->queue_ns += now_ns(x) - x->queued_ns;
     la_list_remove(&x->late_node);
     if (x->call.conn == NULL || x->state == LA_X_QUEUED || x->state == LA_X_READING) {
         la_exchange_over(x);

@@ -36,7 +36,6 @@ static struct la_slice pull(struct la_call *c, bool *last)
 static void consumed(struct la_call *c, size_t n)
 {
     struct la_exchange *x = of_call(c);
-    la_stat_add(&x->branch->stats->bytes_out, n);
     if (x->body == NULL) {
         x->inline_at += n;
         return;
@@ -48,12 +47,6 @@ static struct la_slice trailers(struct la_call *c)
 {
     struct la_exchange *x = of_call(c);
     return x->trailers ? la_slice(x->trailers->p, x->trailers->n) : la_slice(NULL, 0);
-}
-
-static void on_sent(struct la_call *c)
-{
-    struct la_exchange *x = of_call(c);
-    la_stat_add(&x->branch->stats->bytes_out, x->encoded->n);
 }
 
 /* Drops the call: the response is not wanted, and not worth reading off. */
@@ -102,7 +95,7 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
         x->status = h->status;
         if (!worth_draining(x))
             la_relay_abandon(x, LA_CLOSE_ABORTED);
-        else
+        else if (c->protocol->works_on) /* its time was the script's */
             la_call_deadline(c, x->conf->pool.abort_wait_ms);
         return;
     }
@@ -128,7 +121,6 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
 static void on_piece(struct la_call *c, struct la_slice piece)
 {
     struct la_exchange *x = of_call(c);
-    la_stat_add(&x->branch->stats->bytes_in, piece.n);
     if (x->turn.client == NULL) {
         x->drained += piece.n;
         if (!worth_draining(x))
@@ -285,7 +277,6 @@ const struct la_call_events la_relay_events = {
     .pull = pull,
     .consumed = consumed,
     .trailers = trailers,
-    .sent = on_sent,
     .interim = on_interim,
     .head = on_head,
     .body = on_piece,

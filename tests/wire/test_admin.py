@@ -6,7 +6,7 @@ import pytest
 
 from harness import raw
 from harness.proxy import BIN, free_port
-from harness.raw import Client, Crowd, get, held
+from harness.raw import Client, Crowd, get, held, request, response
 from harness.wait import until
 
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
@@ -62,6 +62,31 @@ def test_every_metric(run):
         assert values == sorted(values) and buckets[-1].labels["le"] == "+Inf" and values[-1] == (len(origin.connections) if phase == "connect" else 5)
     free = m.sum("lastack_ports", destination=origin.text, state="free")
     assert free + m.sum("lastack_ports", destination=origin.text, state="open") > 1000
+
+
+def test_bytes_and_waits_count_whole(run):
+    """Heads and framing are bytes, too; and a request that waits in vain has waited."""
+    said, gate = response(200, b"hello"), threading.Event()
+
+    def handler(c):
+        while (r := c.request()) is not None:
+            if r.target == "/slow":
+                gate.wait(30)
+            c.send(said)
+    lastack, port = run.front([run.origin(handler)], pool={"max": 1}, queue={"timeout": "200ms"}, timeouts={"response": "60s"})
+    for _ in range(3):
+        assert get(port).status == 200
+    m = lastack.metrics()
+    assert m.sum("lastack_bytes_total", direction="in") == 3 * len(said)
+    assert m.sum("lastack_bytes_total", direction="out") > 3 * len(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    with Client(port) as c:
+        c.send(request("/slow"))
+        until(lambda: lastack.metrics().sum("lastack_connections", state="busy") == 1, 10, "the only place to be taken")
+        assert get(port).status == 503
+        m = lastack.metrics()
+        assert m.sum("lastack_request_seconds_count", phase="queue") == 4 and m.sum("lastack_request_seconds_sum", phase="queue") >= 0.2
+        gate.set()
+        assert c.final().status == 200
 
 
 def test_names_in_labels_are_escaped_and_samples_are_unique(run):
