@@ -451,3 +451,33 @@ def test_max_forwards(run):
         for n in ("TRACE", "CONNECT"):
             assert get(port, "/x" if n == "TRACE" else "a.test:80", n, "Max-Forwards: 0\r\n").status in (400, 405)
     victims(port, stage)
+
+
+def test_abort_wait_is_one_time(run):
+    """For head and body together: of two clients that left, the first one's connection is given up first, though its head came."""
+    order, left = [], threading.Event()
+
+    def handler(c):
+        r = c.request()
+        if r.target == "/first":
+            left.wait(10)
+            time.sleep(1.5)
+            c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        try:
+            c.to_end()
+        except (ConnectionError, Gone):
+            pass
+        order.append(r.target)
+    origin = run.origin(handler)
+    lastack, port = run.front([origin], workers=1, pool={"max": 2, "abort_wait": "3s"}, timeouts={"response": "60s"})
+    for n, target in enumerate(("/first", "/second")):
+        c = Client(port)
+        c.send(request(target))
+        until(lambda: len(origin.connections) == n + 1, 10, "the request to be at work")
+        c.close()
+        left.set()
+        if n == 0:
+            time.sleep(1)
+    until(lambda: len(order) == 2, 20, "both to be given up")
+    assert order == ["/first", "/second"]
+    until(lambda: closed(lastack, "aborted_exchange") == 2, 10, "both closes to be counted")
