@@ -15,7 +15,8 @@ struct la_outlet;
 
 /* A request that wants a connection. Embedded in its exchange, which fills the first block. */
 struct la_waiter {
-    struct la_slice preface; /* the PROXY header of its client, when servers want one */
+    /* The PROXY header of its client, for a server that wants one of this version; holds until the next call. */
+    struct la_slice (*preface)(struct la_waiter *w, int version);
     bool replayable;  /* may ride a connection that could be lost */
     uint64_t hash;    /* for balance: hash */
     /* Exactly one of these ends the wait: a busy connection, or an error. */

@@ -266,19 +266,18 @@ static void start_call(struct la_exchange *x, struct la_conn *c)
     la_call_begin(&x->call, c);
 }
 
-static void make_preface(struct la_exchange *x)
+static struct la_slice preface(struct la_waiter *w, int version)
 {
-    struct la_addr local;
-    la_sock_local(la_stream_fd(&x->turn.client->stream), &local);
-    size_t n = la_proxy_header_write(x->preface, (int)x->conf->send_proxy, &x->peer, &local);
-    x->waiter.preface = la_slice(x->preface, n);
+    struct la_exchange *x = la_container(w, struct la_exchange, waiter);
+    struct la_addr local = {0};
+    if (x->turn.client)
+        la_sock_local(la_stream_fd(&x->turn.client->stream), &local);
+    return la_slice(x->preface, la_proxy_header_write(x->preface, version, &x->peer, &local));
 }
 
 static void acquire(struct la_exchange *x)
 {
     enum la_err e = LA_OK;
-    if (x->conf->send_proxy && x->waiter.preface.n == 0 && x->turn.client)
-        make_preface(x);
     if (!x->call.protocol->tells_expect)
         la_turn_continue(&x->turn);
     if (x->state == LA_X_OVER) /* the client left, as that was written */
@@ -399,6 +398,7 @@ static bool on_request(struct la_client *c, const struct la_http_head *head)
     x->referer = value_of(head, LA_FIELD_REFERER);
     x->waiter.on_conn = on_conn;
     x->waiter.on_fail = on_fail;
+    x->waiter.preface = preface;
     x->proxy->site->kind = LA_SITE_NONE;
     enum la_err e = route(x, head);
     if (e != LA_OK) {

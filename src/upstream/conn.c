@@ -318,7 +318,7 @@ static bool introduce(struct la_conn *c)
             c->reserved = w;
             w->dial = c;
         }
-        preface = w->preface;
+        preface = w->preface(w, (int)o->pool.server->send_proxy);
     }
     c->personal = true;
     struct iovec v = {(void *)(uintptr_t)preface.p, preface.n};

@@ -1,6 +1,8 @@
 """The PROXY protocol: believed from trusted networks, required from them, sent to servers that want it; with TLS behind it."""
+import copy
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -199,6 +201,35 @@ def test_sent_to_servers_one_client_a_connection(run, version):
     until(lambda: proxy.metrics().sum("lastack_connections", upstream="app") == 0, 10, "all connections to be gone")
     closed = {k: v for k, v in proxy.metrics().by("lastack_connections_closed_total", "reason").items() if v}
     assert closed == {"goodbye": rounds * 15}, closed
+
+
+def test_a_request_in_line_when_it_is_switched_on(run):
+    """It has its header, too, although it came when none was wanted."""
+    gate, first = threading.Event(), []
+
+    def handler(c):
+        if len(origin.connections) == 1:
+            c.request()
+            gate.wait(30)
+            c.reply(200, b"")
+            c.to_end()
+        else:
+            first.append(c.exactly(6))
+            c.request()
+            c.reply(200, b"", "Connection: close\r\n")
+    origin = run.origin(handler)
+    proxy, port = run.front([origin], workers=1, pool={"max": 1}, timeouts={"response": "60s"}, queue={"timeout": "60s"})
+    conf = copy.deepcopy(proxy.conf)
+    with Client(port) as busy, Client(port, timeout=30) as waits:
+        busy.send(request("/busy"))
+        until(lambda: origin.connections, 10, "the place to be taken")
+        waits.send(request("/waits"))
+        until(lambda: proxy.metrics().sum("lastack_queue_length") == 1, 10, "the line")
+        conf["upstreams"]["app"]["send_proxy"] = "v1"
+        proxy.reload(conf)
+        gate.set()
+        assert busy.final().status == 200 and waits.final().status == 200
+    assert first == [b"PROXY "]
 
 
 def test_an_accepted_header_is_passed_on(run):
