@@ -42,7 +42,7 @@ const char *la_conn_state_name(enum la_conn_state s);
     X(UNEXPECTED_BYTES, "proxy", "unexpected_bytes", "bytes came while it was idle or behind a response")                                 \
     X(TIMEOUT, "proxy", "timeout", "timeouts.send or timeouts.response")                                                                  \
     X(FORCED, "proxy", "forced", "the server did not hang up within pool.goodbye_timeout of a goodbye")                                   \
-    X(PARKED_FOR_CAP, "proxy", "parked_for_cap", "parked, and its place was needed, or a reload replaced its server")                     \
+    X(PARKED_FOR_CAP, "proxy", "parked_for_cap", "parked, and its place was needed")                                                      \
     X(LEAVING_FOR_CAP, "proxy", "leaving_for_cap", "leaving, and its place was needed")                                                   \
     X(UNSENT_REQUEST, "proxy", "unsent_request", "the rest of the request was not sent: the response came early, or the disk failed")     \
     X(PROXY_TUNNEL, "proxy", "tunnel_end", "the client ended a tunnel, or timeouts.tunnel")                                               \
@@ -195,7 +195,7 @@ struct la_server {
     struct la_pool_stats *stats; /* [workers] */
 
     struct la_budget *budget;    /* referenced */
-    _Atomic bool replaced;       /* no configuration names it, and another one has its budget: its connections make room */
+    _Atomic bool replaced;       /* no configuration names it, and another one has its budget: its connections make room for it */
     bool named, present;         /* main thread: the configuration that is planned has it; the one before had it */
 
     _Alignas(64) _Atomic int max;

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define RESET_MS 10 /* for the backend to see a reset, beside twice the time of a dial */
+#define WAY_MS   100 /* how often one that was replaced looks whether it is in the way */
+#define RESET_MS 10  /* for the backend to see a reset, beside twice the time of a dial */
 
 static void on_io(struct la_io *io, int events);
 static void on_timer(struct la_timer *t);
@@ -606,6 +607,11 @@ void la_outlet_on_clock(struct la_timer *t)
     while ((i = la_pool_clock(&o->pool, now, &next)) != NULL)
         la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_IDLE_CLOSE);
     o->clock_parked = o->pool.count[LA_CONN_IDLE] == 0;
+    if (o->retired && atomic_load(&o->pool.server->replaced)) {
+        la_outlet_give_way(o);
+        if (o->pool.count[LA_CONN_PARKED])
+            next = la_min64(next, now + WAY_MS * 1000000u);
+    }
     if (next)
         la_timer_set(t, next > now ? (next - now) / 1000000u + 1 : 1);
 }

@@ -163,6 +163,23 @@ static bool conn_to_foreign(struct la_conn *c, bool uncovered, uint64_t own_ns)
     }
 }
 
+/* Where they are not in the way, they end by the server's own FIN. */
+void la_outlet_give_way(struct la_outlet *o)
+{
+    struct la_branch *b;
+    struct la_budget *budget = o->pool.server->budget;
+    bool full = false;
+    la_list_each(&o->branch->home->branches, b, struct la_branch, node)
+        for (unsigned i = 0; i < b->outlets; i++) {
+            struct la_server *s = b->outlet[i]->pool.server;
+            full |= s->budget == budget && atomic_load(&budget->used) >= atomic_load(&s->max);
+        }
+    struct la_pool_item *i;
+    if (full)
+        la_list_each(&o->pool.list[LA_CONN_PARKED], i, struct la_pool_item, node)
+            la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_PARKED_FOR_CAP);
+}
+
 void la_dispatch_conn(struct la_conn *c, bool arrived)
 {
     struct la_outlet *o = c->outlet;
@@ -208,10 +225,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     else
         la_outlet_arm_clock(o); /* it arrived idle */
     if (o->retired) {
-        if (atomic_load(&o->pool.server->replaced))
-            la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
-        else
-            la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
+        la_pool_move(&o->pool, &c->item, LA_CONN_PARKED, la_now_ns(o->branch->home));
+        la_outlet_on_clock(&o->clock);
         return;
     }
     bool alone = going || o->branch->home->crew->workers == 1;

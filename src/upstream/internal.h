@@ -61,6 +61,8 @@ void la_conn_uncover(struct la_conn *c);
 void la_conn_hand_over(struct la_conn *c, unsigned worker);
 void la_outlet_arm_clock(struct la_outlet *o);
 void la_outlet_on_clock(struct la_timer *t);
+/* Of one that was replaced: shuts what is parked if those in its place have no place left. */
+void la_outlet_give_way(struct la_outlet *o);
 
 /* dispatch.c */
 /* Makes an idle, parked or fresh connection busy. */

@@ -177,14 +177,6 @@ static void outlet_retire(struct la_outlet *o)
     la_outlet_maybe_end(o);
 }
 
-/* Its places are another one's now. */
-static void give_way(struct la_outlet *o)
-{
-    struct la_pool_item *i;
-    la_list_each(&o->pool.list[LA_CONN_PARKED], i, struct la_pool_item, node)
-        la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_PARKED_FOR_CAP);
-}
-
 /* The one of s that retired and has connections left, which take requests again. NULL: none. */
 static struct la_outlet *outlet_return(struct la_upstreams *u, const struct la_server *s)
 {
@@ -298,8 +290,7 @@ void la_upstreams_apply(struct la_upstreams *u, const struct la_upstream_plan *p
         branch_apply(branch_for(u, &plan[i]), &plan[i]);
     struct la_outlet *o;
     la_list_each(&u->retired, o, struct la_outlet, node)
-        if (atomic_load(&o->pool.server->replaced))
-            give_way(o);
+        la_outlet_on_clock(&o->clock);
 }
 
 void la_upstreams_resume(struct la_upstreams *u)

@@ -16,7 +16,7 @@ from harness import memcached
 from harness.peers import clean
 from harness.process import Process
 from harness.proxy import BIN, KIND, OPTIONS, SLOW, Proxy, config, free_port
-from harness.raw import Client, Origin, get, request
+from harness.raw import Client, Crowd, Origin, get, request
 from harness.wait import holds, scale, until
 
 RELOADS = scale(20, 100)
@@ -295,6 +295,28 @@ def test_the_cap_holds_while_an_upstream_changes_its_name(run):
     assert set(found["status"]) <= {"200", "503"}
     clean({**found, "status_5xx": 0})
     assert backend.stats()["open_max"] <= 4
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_connections_of_a_server_that_was_replaced(run, full):
+    """The server closes them in its time, as ever; at the cap, where they would keep requests waiting, they make room."""
+    gate = threading.Event()
+
+    origin = run.origin(answer=lambda r: gate.wait(30) and (200, b"", ""))
+    proxy, port = run.front([origin], workers=2, pool={"max": 4 if full else 64})
+    crowd = Crowd(4, lambda n: get(port))
+    until(lambda: len(origin.connections) == 4, 10, "four connections")
+    gate.set()
+    assert {r.status for r in crowd.results()} == {200}
+    conf = copy.deepcopy(proxy.conf)
+    conf["upstreams"]["app"]["source"] = ["127.0.0.1"]
+    proxy.reload(conf)
+    assert get(port).status == 200 and len(origin.connections) == 5
+    before = origin.connections[:4]
+    if full:
+        until(lambda: {c.ended for c in before} == {"peer"}, 10, "room")
+    else:
+        holds(lambda: {c.ended for c in before} == {None}, 0.5, "no end that the proxy begins")
 
 
 def test_an_upstream_returns_beside_the_one_that_took_its_place(run):
