@@ -15,11 +15,9 @@
     X(BAD_HOST, "bad_host", 400, "http_request_error", "missing or malformed Host")                                \
     X(HEAD_TIMEOUT, "head_timeout", 408, "http_request_error", "request head not received in time")                \
     X(BODY_TIMEOUT, "body_timeout", 408, "http_request_error", "request body not received in time")                \
-    X(LENGTH_REQUIRED, "length_required", 411, "http_request_error", "a length is required")                       \
     X(BODY_TOO_LARGE, "body_too_large", 413, "http_request_error", "request body over limits.body")                \
     X(URI_TOO_LONG, "uri_too_long", 414, "http_request_error", "request target too long")                          \
     X(EXPECTATION, "expectation_failed", 417, "http_request_error", "unknown expectation")                         \
-    X(MISDIRECTED, "misdirected_request", 421, "http_request_error", "wrong host for this connection")             \
     X(HEAD_TOO_LARGE, "head_too_large", 431, "http_request_error", "request head over limits.header_bytes or limits.headers") \
     X(METHOD_REFUSED, "method_refused", 405, "http_request_denied", "method not allowed here")                     \
     X(AUTH_REFUSED, "connection_auth_refused", 403, "http_request_denied", "NTLM and Negotiate are refused here")    \
@@ -40,7 +38,6 @@
     X(NO_ADDRESS, "no_address", 503, "dns_error", "server name has no address")                                    \
     X(MEMORY, "memory_limit", 503, "proxy_internal_error", "limits.memory reached")                                \
     X(DISK, "disk_limit", 503, "proxy_internal_error", "limits.disk reached or disk not writable")                 \
-    X(CLIENTS_FULL, "clients_full", 503, "connection_limit_reached", "limits.clients reached")                     \
     X(DRAINING, "draining", 503, "proxy_internal_response", "the proxy is shutting down")                          \
     X(INTERNAL, "internal", 500, "proxy_internal_error", "internal error")                                         \
     /* ports: local, never blamed on a server */                                                                   \

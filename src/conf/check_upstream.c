@@ -242,7 +242,7 @@ static void check_tls(struct la_conf *c, struct la_report *r, const struct la_co
     const char *base = la_path(c, "upstreams.%s.tls", u->name);
     if (u->send_proxy != LA_SEND_PROXY_OFF)
         la_conf_complain(c, r, true, la_path(c, "upstreams.%s.send_proxy", u->name),
-                         "connections are not shared: each carries one client's header and one request");
+                         "connections are not shared: each carries one client's header and one request, so NTLM and Negotiate cannot log in");
     if (u->send_proxy != LA_SEND_PROXY_OFF && u->protocol == LA_PROTO_MEMCACHED)
         la_conf_complain(c, r, false, la_path(c, "upstreams.%s.send_proxy", u->name), "is for http servers");
     if (!u->tls.on)

@@ -504,7 +504,7 @@ static const struct la_key limit_keys[] = {
     {"headers", LA_T_INT, C(limits.headers), .low = 8, .high = 256, .def = "128",
      .doc = "fields in a head"},
     {"clients", LA_T_INT, LA_K_AUTO, C(limits.clients), .low = 1, .high = 1 << 24, .automatic = LA_AUTO,
-     .def = "auto", .doc = "client connections; auto = what the descriptor limit leaves"},
+     .def = "auto", .doc = "client connections, more wait to be accepted; auto = what the descriptor limit leaves"},
     {"clients_per_address", LA_T_INT, C(limits.clients_per_address), .high = 1 << 24, .def = "0",
      .doc = "client connections of one address; 0 = no limit"},
     {"body", LA_T_SIZE, C(limits.body), .high = 1ull << 44, .def = "0",
