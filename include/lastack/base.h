@@ -19,6 +19,7 @@ _Noreturn void la_assert_failed(const char *what, const char *file, int line);
 #define la_likely(c) __builtin_expect(!!(c), 1)
 #define la_unlikely(c) __builtin_expect(!!(c), 0)
 #define LA_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define LA_COLD              __attribute__((cold, noinline)) /* what fails or ends: calls of it are unlikely */
 
 static inline uint64_t la_min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline uint64_t la_max64(uint64_t a, uint64_t b) { return a > b ? a : b; }

@@ -22,7 +22,7 @@ int la_log_open_file(const char *path);
 /* One write(2) that does not wait for a reader: EAGAIN. */
 ssize_t la_log_put(int fd, const char *p, size_t n);
 bool la_log_wants(enum la_log_level level);
-void la_log_write(enum la_log_level level, const char *fmt, ...) LA_PRINTF(2, 3);
+void la_log_write(enum la_log_level level, const char *fmt, ...) LA_PRINTF(2, 3) LA_COLD;
 
 /* At most one line per period for each gate; a line says how many were held back since the last one. */
 struct la_log_gate {

@@ -110,7 +110,7 @@ static void stop(struct la_call *c)
     }
 }
 
-static void fail(struct la_call *c, enum la_err e, enum la_close_cause cause, bool gone)
+LA_COLD static void fail(struct la_call *c, enum la_err e, enum la_close_cause cause, bool gone)
 {
     stop(c);
     c->on->fail(c, e, cause, gone);
@@ -388,7 +388,7 @@ static bool lost_race_408(const struct la_call *c, const struct la_http_head *h)
 }
 
 /* The server said that it ends, and its FIN is on the way: the place is not free before that. What still comes is nobody's. */
-static void await_end(struct la_call *c)
+LA_COLD static void await_end(struct la_call *c)
 {
     c->ending = true;
     la_buf_put(c->env, &c->partial);
@@ -494,7 +494,7 @@ static bool take_bytes(struct la_call *c, size_t n)
     return read_body(c, p, n);
 }
 
-static void on_fin(struct la_call *c, bool reset)
+LA_COLD static void on_fin(struct la_call *c, bool reset)
 {
     bool gone = reset || la_stream_fin(&c->conn->stream);
     if (!gone)

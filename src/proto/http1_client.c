@@ -132,7 +132,7 @@ static bool leave(struct la_client *c)
     return !c->dead;
 }
 
-void la_client_gone(struct la_client *c, enum la_err e)
+LA_COLD void la_client_gone(struct la_client *c, enum la_err e)
 {
     struct la_turn *t = c->turn;
     enter(c);
@@ -303,7 +303,7 @@ static ssize_t read_in(struct la_client *c)
 }
 
 /* 503 without anything that takes memory, then the end. */
-static void refuse(struct la_client *c)
+LA_COLD static void refuse(struct la_client *c)
 {
     static const char sorry[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
                                 "Proxy-Status: lastack; error=proxy_internal_error; "

@@ -108,7 +108,7 @@ static bool spool_open(struct la_turn *t)
 }
 
 /* Keeps what the client did not take. */
-static enum la_err keep(struct la_turn *t, size_t skip)
+LA_COLD static enum la_err keep(struct la_turn *t, size_t skip)
 {
     if (!spool_open(t))
         return LA_MEMORY;

@@ -206,7 +206,7 @@ void la_exchange_over(struct la_exchange *x)
 }
 
 /* Answers with an error of our own; when the response has begun the client is shown that it ends early. */
-void la_exchange_fail(struct la_exchange *x, enum la_err e)
+LA_COLD void la_exchange_fail(struct la_exchange *x, enum la_err e)
 {
     if (x->error == LA_OK)
         x->error = e;
@@ -310,7 +310,7 @@ static void on_conn(struct la_waiter *w, struct la_conn *c)
     start_call(x, c);
 }
 
-static void on_fail(struct la_waiter *w, enum la_err e)
+LA_COLD static void on_fail(struct la_waiter *w, enum la_err e)
 {
     struct la_exchange *x = la_container(w, struct la_exchange, waiter);
     x->queue_ns += now_ns(x) - x->queued_ns;
@@ -469,7 +469,7 @@ static enum la_err store(struct la_exchange *x, struct la_slice piece)
     return la_spool_write(x->body, piece.p, piece.n);
 }
 
-static void refuse(struct la_exchange *x, enum la_err e)
+LA_COLD static void refuse(struct la_exchange *x, enum la_err e)
 {
     x->turn.body_dropped = true;
     if (x->state == LA_X_QUEUED) {
@@ -537,7 +537,7 @@ void la_exchange_kill(struct la_exchange *x)
 
 /* The client left. What the server is doing for it is read off if that is cheap: a reset would lose a
  * connection, and our FIN would leave a port in TIME_WAIT. */
-static void on_gone(struct la_turn *t, enum la_err e)
+LA_COLD static void on_gone(struct la_turn *t, enum la_err e)
 {
     struct la_exchange *x = la_exchange_of_turn(t);
     if (x->error == LA_OK)

@@ -50,7 +50,7 @@ static struct la_slice trailers(struct la_call *c)
 }
 
 /* Drops the call: the response is not wanted, and not worth reading off. */
-void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause)
+LA_COLD void la_relay_abandon(struct la_exchange *x, enum la_close_cause cause)
 {
     struct la_conn *conn = x->call.conn;
     if (conn)
@@ -222,7 +222,7 @@ static void rewind_body(struct la_exchange *x)
         la_spool_rewind(x->body);
 }
 
-static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause cause, bool gone)
+LA_COLD static void on_call_fail(struct la_call *c, enum la_err e, enum la_close_cause cause, bool gone)
 {
     struct la_exchange *x = of_call(c);
     struct la_conn *conn = c->conn;

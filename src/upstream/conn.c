@@ -40,7 +40,7 @@ static bool is_here(const struct la_addr *source)
     return source->len == 0 || la_conf_try_bind(source) != EADDRNOTAVAIL;
 }
 
-static void log_exhausted(struct la_server *s, struct la_port_pair *p)
+LA_COLD static void log_exhausted(struct la_server *s, struct la_port_pair *p)
 {
     struct la_log_gate *gate = &s->port_gate[p - s->ledger->pair];
     uint64_t held;
@@ -222,7 +222,7 @@ static void dial_over(struct la_conn *c)
     la_conn_uncover(c);
 }
 
-static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
+LA_COLD static void dial_failed(struct la_conn *c, enum la_err e, bool reset)
 {
     struct la_outlet *o = c->outlet;
     struct la_upstreams *u = o->branch->home;
@@ -273,7 +273,7 @@ static void dial_done(struct la_conn *c)
     la_dispatch_conn(c, false);
 }
 
-static void handshake_failed(struct la_conn *c)
+LA_COLD static void handshake_failed(struct la_conn *c)
 {
     char why[512];
     struct la_outlet *o = c->outlet;

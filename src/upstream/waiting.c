@@ -239,7 +239,7 @@ struct la_waiter *la_dial_waiter(struct la_outlet *o, struct la_waiter *reserved
     return la_queue_oldest(la_outlet_queue(o), o->index);
 }
 
-void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e)
+LA_COLD void la_dispatch_dial_failed(struct la_outlet *o, struct la_waiter *reserved, enum la_err e)
 {
     struct la_branch *b = o->branch;
     struct la_waiter *w = la_dial_waiter(o, reserved);
@@ -275,7 +275,7 @@ static const struct la_conn *long_dial(struct la_outlet *o, uint64_t now, uint64
 }
 
 /* What a wait was for that is over now: a dial, a port, a server that is up, or (the usual) a connection of others. */
-static enum la_err waited_for(const struct la_waiter *w)
+LA_COLD static enum la_err waited_for(const struct la_waiter *w)
 {
     const struct la_queue *q = w->queue;
     uint64_t now = la_now_ns(q->branch->home);
