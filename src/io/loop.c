@@ -4,7 +4,8 @@
  * have them).
  *
  * A turn: wait, read the clock once, take the mail, handle descriptors, then timers (so that what has arrived in time
- * is not timed out by a slow turn), then deferred calls.
+ * is not timed out by a slow turn), then deferred calls. A turn that may have left something that had arrived leaves the
+ * timers to the next, which comes at once.
  *
  * The wheel has seven levels of 64 slots of 64^level milliseconds: 139 years of the clock. A timer lies at the level of
  * the highest six-bit group in which its due tick differs from the present tick; so the lowest level in use holds the
@@ -26,6 +27,12 @@
 #define SLOTS  64
 #define BITS   6
 
+/* Turns in a row that may leave the timers to the next. libev's batch grows to twice its size each time it is full: so many of
+ * them hold all descriptors that a process can have. */
+#define PUT_OFF_MOST 16
+#define BATCH_LEAST  64 /* libev's first */
+#define LATE_MS      10
+
 struct la_loop {
     struct ev_loop *ev;
     int epoll_fd; /* libev's, see la_io_detach; -1: not known */
@@ -40,6 +47,8 @@ struct la_loop {
     struct la_list slot[LEVELS][SLOTS];
     struct la_list first, ready, deferred, hot;
     bool timers_due;
+    unsigned batch;   /* descriptors that have to be ready for libev's batch to be full: as far as turns have shown */
+    unsigned put_off; /* turns in a row that have left the timers to the next */
     struct la_mailbox mailbox;
     void (*on_mail)(void *arg, struct la_mail *mail);
     void *arg;
@@ -253,6 +262,7 @@ static void run_timers(struct la_loop *l)
 {
     la_loop_refresh(l);
     l->timers_due = false;
+    l->put_off = 0;
     l->armed = UINT64_MAX;
     wheel_run(l);
     uint64_t next = wheel_next(l);
@@ -260,7 +270,25 @@ static void run_timers(struct la_loop *l)
         arm(l, next);
 }
 
+/* The next turn has the timers, and does not wait. */
+static void put_off_timers(struct la_loop *l)
+{
+    l->timers_due = false;
+    l->put_off++;
+    l->armed = UINT64_MAX;
+    arm(l, l->tick);
+}
+
 /* ---- the turn ---- */
+
+/* Did a turn with so many ready descriptors perhaps leave some? Its batch was full; or it brought none, and came late: the
+ * wait of a process that is stopped and goes on ends so. */
+static bool may_have_left_some(const struct la_loop *l, unsigned descriptors)
+{
+    if (descriptors)
+        return descriptors >= l->batch;
+    return l->put_off == 0 && wheel_next(l) < l->now_ns / 1000000u - LATE_MS;
+}
 
 static void tell(struct la_list *ready)
 {
@@ -279,11 +307,17 @@ static void tell(struct la_list *ready)
 static void on_pending(struct ev_loop *loop)
 {
     struct la_loop *l = ev_userdata(loop);
+    /* All but the check (or the prepare) and the timer. */
+    unsigned descriptors = ev_pending_count(loop) - 1 - (ev_is_pending(&l->timer) ? 1 : 0);
     ev_invoke_pending(loop);
     tell(&l->first);
     tell(&l->ready);
+    if (l->timers_due && l->put_off < PUT_OFF_MOST && may_have_left_some(l, descriptors))
+        put_off_timers(l);
     if (l->timers_due)
         run_timers(l);
+    if (descriptors >= l->batch) /* it was full and has grown, or is larger */
+        l->batch = descriptors + 1;
 }
 
 static void on_check(struct ev_loop *loop, ev_check *w, int revents)
@@ -359,6 +393,7 @@ struct la_loop *la_loop_new(void (*on_mail)(void *arg, struct la_mail *mail), vo
     l->on_mail = on_mail;
     l->arg = arg;
     l->armed = UINT64_MAX;
+    l->batch = BATCH_LEAST;
     la_loop_refresh(l);
     l->tick = l->now_ns / 1000000u;
     for (unsigned i = 0; i < LEVELS * SLOTS; i++)
