@@ -183,6 +183,7 @@ struct la_cell *la_cells_new(unsigned workers);
 struct la_budget {
     _Alignas(64) _Atomic int used;
     _Atomic int marked; /* of these: will go or are going (goodbye said) */
+    _Atomic int tunnels; /* of pool.tunnels */
     _Atomic unsigned refs;
 };
 
@@ -200,7 +201,7 @@ struct la_server {
 
     _Alignas(64) _Atomic int max;
     _Atomic int dialing;
-    _Atomic int tunnels, tunnels_max;
+    _Atomic int tunnels_max;
     _Atomic int busy; /* requests under way, for least_connections */
 
     _Alignas(64) _Atomic uint32_t connect_us; /* moving average of a dial's time; 0: unknown */

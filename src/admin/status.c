@@ -229,7 +229,7 @@ static void server(struct view *v, const struct la_upstream_plan *plan, unsigned
     la_json_open(&v->j, "places", '{');
     la_json_int(&v->j, "used", la_gauge_get(&s->budget->used));
     la_json_int(&v->j, "max", la_gauge_get(&s->max));
-    la_json_int(&v->j, "tunnels", la_gauge_get(&s->tunnels));
+    la_json_int(&v->j, "tunnels", la_gauge_get(&s->budget->tunnels));
     la_json_int(&v->j, "tunnels_max", la_gauge_get(&s->tunnels_max));
     la_json_close(&v->j, '}');
     advice(v, plan->conf, s);

@@ -117,16 +117,16 @@ void la_place_put(struct la_server *s)
 
 bool la_tunnel_place_take(struct la_server *s)
 {
-    int n = atomic_load(&s->tunnels);
+    int n = atomic_load(&s->budget->tunnels);
     while (n < atomic_load(&s->tunnels_max))
-        if (atomic_compare_exchange_weak(&s->tunnels, &n, n + 1))
+        if (atomic_compare_exchange_weak(&s->budget->tunnels, &n, n + 1))
             return true;
     return false;
 }
 
 void la_tunnel_place_put(struct la_server *s)
 {
-    atomic_fetch_sub(&s->tunnels, 1);
+    atomic_fetch_sub(&s->budget->tunnels, 1);
 }
 
 struct la_upstream *la_upstream_new(const char *name, enum la_protocol protocol, unsigned workers)

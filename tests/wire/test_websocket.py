@@ -369,6 +369,26 @@ def test_one_tunnel_too_many_where_a_connection_idles(run):
     assert p.metrics().sum("lastack_errors_total", cause="tunnels_full") == 3
 
 
+@pytest.mark.sanitizer
+def test_tunnels_count_when_a_reload_replaces_their_server(run):
+    """pool.tunnels keeps places for requests, also while tunnels of the server before are open."""
+    def serve(connection):
+        while (request := connection.request()):
+            connection.send(SWITCH if request.get("Upgrade") else raw.response())
+    origin, port = run.origin(serve), proxy.free_port()
+    app = {"servers": [origin.text], "pool": {"max": 2, "tunnels": 1}}
+    p = run.proxy(proxy.config({"app": app}, [{"name": "web", "address": f"127.0.0.1:{port}"}], routes=ROUTES))
+    with raw.Client(port) as held, raw.Client(port) as second:
+        held.send(raw.request("/chat", headers=UPGRADE))
+        assert held.response().status == 101
+        p.reload({**p.conf, "upstreams": {"app": {**app, "source": ["127.0.0.1"]}}})
+        second.send(raw.request("/chat", headers=UPGRADE))
+        assert second.response().status == 503
+        assert raw.get(port, "/chat").status == 200
+        assert p.status()["upstreams"][0]["servers"][0]["places"]["tunnels"] == 1
+    until(lambda: p.status()["upstreams"][0]["servers"][0]["places"]["tunnels"] == 0, 10, "the tunnel to have ended")
+
+
 def test_one_tunnel_too_many_on_a_connection_that_was_to_be_its_last(run):
     """Nothing was said on it, so its server would not know that it is to hang up."""
     def serve(connection):
