@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #pragma GCC diagnostic push
@@ -377,19 +378,36 @@ static bool is_epoll(int fd)
     return strstr(target, "[eventpoll]") != NULL;
 }
 
+/* Are there two descriptors for a loop, its epoll's and its wake-ups'? For want of the second libev ends the process. *first: the
+ * one that is opened next. */
+static bool two_descriptors(int *first)
+{
+    int second = -1, err;
+    *first = epoll_create1(EPOLL_CLOEXEC);
+    if (*first >= 0)
+        second = eventfd(0, EFD_CLOEXEC);
+    err = errno;
+    if (*first >= 0)
+        close(*first);
+    if (second >= 0)
+        close(second);
+    errno = err;
+    return second >= 0;
+}
+
 struct la_loop *la_loop_new(void (*on_mail)(void *arg, struct la_mail *mail), void *arg)
 {
+    int next;
+    if (!two_descriptors(&next))
+        return NULL;
     struct la_loop *l = la_xcalloc(1, sizeof *l);
-    /* libev does not tell its epoll descriptor; it is the first one that a new loop opens. */
-    int next = epoll_create1(EPOLL_CLOEXEC);
-    if (next >= 0)
-        close(next);
     l->ev = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
-    l->epoll_fd = next >= 0 && is_epoll(next) ? next : -1;
     if (l->ev == NULL) {
         free(l);
         return NULL;
     }
+    /* libev does not tell its epoll descriptor; it is the first one that a new loop opens. */
+    l->epoll_fd = is_epoll(next) ? next : -1;
     l->on_mail = on_mail;
     l->arg = arg;
     l->armed = UINT64_MAX;

@@ -119,7 +119,7 @@ static bool open_error_log(struct process *p, const struct la_conf *c)
     bool taken = path && la_rights_take(&p->rights, path), fine = la_log_open(path);
     la_rights_back(&p->rights);
     if (!fine)
-        la_log_error("log.error: %s: %s%s", path, strerror(errno), log_cure(taken));
+        la_log_error("log.error: %s: %s%s", path ? path : "standard error", strerror(errno), log_cure(taken));
     else if (path && !taken)
         la_rights_give_log(&p->rights, path, la_log_fd());
     return fine;
@@ -410,11 +410,16 @@ static void on_mail(void *arg, struct la_mail *mail)
 
 /* ---- start ---- */
 
+static bool no_loop(void)
+{
+    fprintf(stderr, "cannot create an event loop: %s\n", strerror(errno));
+    return false;
+}
+
 static bool start(struct process *p, struct la_conf *conf)
 {
     char *why = NULL;
     int err = 0;
-    p->loop = la_loop_new(on_mail, p);
     p->workers = la_conf_workers(conf);
     p->header_bytes = conf->limits.header_bytes;
     p->admin_address = conf->admin;
@@ -422,6 +427,8 @@ static bool start(struct process *p, struct la_conf *conf)
     la_list_init(&p->listeners);
     la_list_init(&p->names);
     p->access_fd = -1;
+    if ((p->loop = la_loop_new(on_mail, p)) == NULL)
+        return no_loop();
     p->proxy_stats = la_xcalloc(p->workers, sizeof *p->proxy_stats);
     p->state = (struct la_admin_state){.workers = p->workers, .proxy_stats = p->proxy_stats, .bounds = &p->bounds,
                                        .start_wall_ns = la_wall_ns(), .dump = la_workers_dump};
@@ -462,7 +469,10 @@ static void start_workers(struct process *p)
     p->crew.member = la_xcalloc(p->workers, sizeof(struct la_upstreams *));
     p->worker = la_xcalloc(p->workers, sizeof *p->worker);
     for (unsigned i = 0; i < p->workers; i++)
-        la_worker_init(&p->worker[i], p, i);
+        if (!la_worker_init(&p->worker[i], p, i)) {
+            no_loop();
+            give_up(p);
+        }
     for (unsigned i = 0; i < p->workers; i++) {
         if (!la_worker_start(&p->worker[i])) {
             fprintf(stderr, "cannot start worker %u: %s\n", i, strerror(errno));

@@ -135,7 +135,7 @@ void la_gates_free(struct worker *w);
 void la_gates_resume(struct worker *w);
 
 /* worker.c */
-void la_worker_init(struct worker *w, struct process *p, unsigned index);
+bool la_worker_init(struct worker *w, struct process *p, unsigned index); /* false: errno */
 bool la_worker_start(struct worker *w);
 void la_worker_fini(struct worker *w);
 /* Main thread: sends every worker a reference to the snapshot, and the listeners in conf's order. */

@@ -247,12 +247,13 @@ static void on_pause_timer(struct la_timer *t)
     la_gates_resume(la_container(t, struct worker, pause_timer));
 }
 
-void la_worker_init(struct worker *w, struct process *p, unsigned index)
+bool la_worker_init(struct worker *w, struct process *p, unsigned index)
 {
     w->process = p;
     w->index = index;
     w->loop = la_loop_new(on_mail, w);
-    la_assert(w->loop != NULL);
+    if (w->loop == NULL)
+        return false;
     la_list_init(&w->gates);
     la_timer_init(&w->pause_timer, w->loop, on_pause_timer);
     la_timer_init(&w->finish_timer, w->loop, on_finish_timer);
@@ -260,6 +261,7 @@ void la_worker_init(struct worker *w, struct process *p, unsigned index)
     w->proxy.on_idle = on_proxy_idle;
     if (index == 0)
         w->checks = la_checks_new(&w->proxy.env, w->proxy.upstreams);
+    return true;
 }
 
 static void *thread_main(void *arg)

@@ -69,7 +69,7 @@ static struct answer look_up(const struct la_conf *c, const struct la_conf_serve
 {
     struct la_resolver_conf conf = {c->resolver.server, c->resolver.servers, c->resolver.max_ttl_ms};
     struct answer answer = {.loop = la_loop_new(no_mail, NULL)};
-    struct la_resolver *r = la_resolver_new(answer.loop, &conf);
+    struct la_resolver *r = answer.loop ? la_resolver_new(answer.loop, &conf) : NULL;
     if (r) {
         struct la_watch *w = la_resolver_watch(r, s->host, s->port, on_answer, &answer);
         la_loop_run(answer.loop);

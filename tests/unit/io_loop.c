@@ -1,10 +1,11 @@
 /* io_loop.c: what has arrived in time is told before the timers that are due, also when one batch of libev's does not hold
  * all of it, and when the wait before it was interrupted. The loop is compiled in, for its bounds; epoll_wait is this
- * file's, which counts turns and interrupts. */
+ * file's, which counts turns and interrupts. And: a loop that gets no descriptors is none, and no end of the process. */
 #include "io/loop.c"
 #include "test.h"
 
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -156,8 +157,33 @@ static void test_timers_do_not_starve(void)
     }
 }
 
+static struct la_loop *new_with(rlim_t descriptors)
+{
+    struct rlimit before, r;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    r = before;
+    r.rlim_cur = descriptors;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &r), 0);
+    errno = 0;
+    struct la_loop *l = la_loop_new(NULL, NULL);
+    int err = errno;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    CHECK(l != NULL || err == EMFILE);
+    return l;
+}
+
+static void test_no_descriptors(void)
+{
+    rlim_t descriptors = 3;
+    while ((loop = new_with(descriptors)) == NULL)
+        descriptors++;
+    CHECK(descriptors >= 5); /* it needs two, besides the standard ones */
+    la_loop_free(loop);
+}
+
 int main(void)
 {
+    test_no_descriptors();
     test_batches();
     test_interrupted();
     test_timers_do_not_starve();

@@ -206,3 +206,19 @@ def test_no_memory_for_an_answer_of_our_own(run):
         assert clients[0].at_end(), "no answer"
     until(lambda: lastack.metrics().sum("lastack_memory_used_bytes") == 0, 10, "all of it to be given back")
     assert get(port).status == 404
+
+
+def test_too_few_descriptors_to_start(run):
+    """Each number of them, from what a program needs to begin with to what is enough: what is missing is said, and the process
+    ends with 1."""
+    said = ""
+    for descriptors in range(4, 200):
+        lastack, _ = run.front(["127.0.0.1:1"], workers=2, fd_limit=descriptors, ready=False, log={"access": "off"})
+        until(lambda: not lastack.process.alive() or "workers, 1 listeners" in lastack.log(), 20, "it to run, or to end")
+        if "workers, 1 listeners" in lastack.log():
+            break
+        lastack.stopped = True
+        assert lastack.process.popen.returncode == 1 and "Too many open files" in lastack.log(), lastack.log()
+        said += lastack.log()
+    assert said.count("cannot create an event loop: Too many open files\n") >= 2
+    assert "log.error: standard error: Too many open files" in said and "(null)" not in said
