@@ -24,6 +24,8 @@ struct la_admin_listener {
 /* Run owns it and keeps it true; all on the main thread. */
 struct la_admin_state {
     struct la_snapshot *snapshot; /* the present one */
+    struct la_server **removed;   /* those that it does not name and of which something was left when it came: one of each name */
+    unsigned removed_n;
     unsigned workers;
     struct la_proxy_stats *proxy_stats; /* [workers] */
     struct la_admin_listener *listener;

@@ -35,6 +35,11 @@ struct la_ledger {
     _Atomic uint32_t turn; /* ties go round */
 };
 
+#define LA_SOURCE_TEXT (LA_ADDR_TEXT + 16)
+/* What a pair's source is called: its address, with its ports when the same address is there twice; "default" for the kernel's
+ * choice. Writes at most LA_SOURCE_TEXT bytes, returns buf. */
+const char *la_pair_text(const struct la_ledger *l, size_t pair, char *buf);
+
 struct la_source_spec {
     struct la_addr address; /* len 0: kernel's choice */
     uint16_t port_low, port_high; /* 0: the sysctl range */

@@ -128,21 +128,17 @@ static inline void la_health_probe_over(struct la_health *h)
 
 /* ---- counters: one writer each (the worker), read by the main thread ---- */
 
-#define LA_PAIR_SLOTS 65 /* sources counted one by one; the last takes the rest */
-static inline unsigned la_pair_slot(unsigned pair)
-{
-    return pair < LA_PAIR_SLOTS - 1 ? pair : LA_PAIR_SLOTS - 1;
-}
+#define LA_SOURCE_SLOTS 65 /* sources counted one by one; the last takes the rest */
 
 /* One worker's counts for one server. */
 struct la_pool_stats {
-    _Atomic uint64_t opened[LA_PAIR_SLOTS];
+    _Atomic uint64_t opened[LA_SOURCE_SLOTS];
     _Atomic uint64_t closed[LA_CLOSE_CAUSE_COUNT];
     _Atomic uint64_t takeovers, dial_failures;
     _Atomic uint64_t handshake[LA_HANDSHAKE_END_COUNT];
     _Atomic uint64_t code[600]; /* requests by the status the client got */
     _Atomic uint64_t timed, timed_backend_us, timed_queue_us; /* for advice: answered requests and what they took */
-    _Atomic int64_t state[LA_PAIR_SLOTS][LA_CONN_STATE_COUNT];
+    _Atomic int64_t state[LA_SOURCE_SLOTS][LA_CONN_STATE_COUNT];
 };
 
 #define LA_COMMANDS_MOST 32
@@ -187,13 +183,24 @@ struct la_budget {
     _Atomic unsigned refs;
 };
 
+/* What all servers of one name have counted: one that a reload put in another's place (other sources, other certificates) counts
+ * on where that one counts the connections that are left of it. */
+struct la_tally {
+    _Atomic unsigned refs;
+    unsigned sources;              /* slots in use; this and the names are the main thread's */
+    char *source[LA_SOURCE_SLOTS]; /* as in la_pair_text; "default" for Unix sockets, "other" for the last */
+    struct la_pool_stats stats[];  /* [workers] */
+};
+
 struct la_server {
     _Atomic unsigned refs;
     char *upstream, *label; /* names for metrics */
     struct la_addr addr;
     unsigned workers;
     struct la_cell *cell;        /* [workers] */
-    struct la_pool_stats *stats; /* [workers] */
+    struct la_tally *tally;      /* referenced */
+    struct la_pool_stats *stats; /* [workers]; the tally's */
+    uint8_t slot[LA_SOURCE_SLOTS]; /* in the tally, of each pair; the last: of all others */
 
     struct la_budget *budget;    /* referenced */
     _Atomic bool replaced;       /* no configuration names it, and another one has its budget: its connections make room for it */
@@ -231,6 +238,15 @@ void la_server_unref(struct la_server **s);
 
 /* s takes the place of another one at the same address: from now on both have one budget. Before s has a connection. */
 void la_server_take_over(struct la_server *s, struct la_server *before);
+
+/* s counts on where one of the same name has counted: before its sources are named. */
+void la_server_count_on(struct la_server *s, struct la_server *before);
+/* Finds a slot for each of its sources: when s has its ledger, and before it has a connection. Main thread. */
+void la_server_name_sources(struct la_server *s);
+static inline unsigned la_server_slot(const struct la_server *s, unsigned pair)
+{
+    return s->slot[pair < LA_SOURCE_SLOTS - 1 ? pair : LA_SOURCE_SLOTS - 1];
+}
 
 /* The budget. take: false when the cap is reached. surplus: more places are taken than max allows and not yet marked. */
 bool la_place_take(struct la_server *s);

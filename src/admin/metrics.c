@@ -5,7 +5,8 @@
  * Good path: one family after the other, each with HELP, TYPE and then all of its samples (the format wants them
  * together). Counters of codes, errors and ports only show what has happened; connections by state and closes by cause
  * show zeros too, so that a rate can be told from the first event on. Numbers belong to the servers of the present
- * configuration: a server that is taken out takes its counts along, which a reader sees as a reset.
+ * configuration, and to those that it has taken out: these are shown on, with what they count, until a configuration finds that
+ * nothing is left of them. A server that took another one's place goes on with its counts.
  *
  * Two upstreams may have the same server address: lastack_ports has one line per (source, destination) then, because
  * these are the same ports; lastack_ports_exhausted_total, a count, is each server's own. Nothing can fail but memory. Main
@@ -100,6 +101,14 @@ static void each_server(struct page *p, void (*cb)(struct page *, const struct l
             cb(p, plan_at(p, i)->conf, plan_at(p, i)->server[k]);
 }
 
+/* The counters: also of servers that are removed. conf: NULL for those. */
+static void each_tally(struct page *p, void (*cb)(struct page *, const struct la_conf_upstream *, const struct la_server *))
+{
+    each_server(p, cb);
+    for (unsigned i = 0; i < p->s->removed_n; i++)
+        cb(p, NULL, p->s->removed[i]);
+}
+
 #define SERVER_LABELS(s) {"upstream", (s)->upstream}, {"server", (s)->label}
 
 /* ---- the process ---- */
@@ -187,6 +196,13 @@ static void code_line(struct page *p, const char *upstream, const char *server, 
     count(p, LABELS({"upstream", upstream}, {"server", server}, {"code", text}), n);
 }
 
+static void server_codes(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
+{
+    (void)conf;
+    for (unsigned code = 0; code < 600; code++)
+        code_line(p, s->upstream, s->label, code, la_sum_server_code(s, code));
+}
+
 static void requests(struct page *p)
 {
     family(p, "lastack_requests_total", "counter",
@@ -197,10 +213,8 @@ static void requests(struct page *p)
         const struct la_upstream_plan *plan = plan_at(p, i);
         for (unsigned code = 0; code < 600; code++)
             code_line(p, plan->shared->name, "", code, la_sum_upstream_code(plan->shared, code));
-        for (unsigned k = 0; k < plan->servers; k++)
-            for (unsigned code = 0; code < 600; code++)
-                code_line(p, plan->shared->name, plan->server[k]->label, code, la_sum_server_code(plan->server[k], code));
     }
+    each_tally(p, server_codes);
 }
 
 static void errors(struct page *p)
@@ -343,22 +357,18 @@ static void memcached(struct page *p)
 
 static void connections(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
 {
-    char source[LA_SOURCE_TEXT];
     (void)conf;
-    for (unsigned slot = 0; slot < la_source_slots(s); slot++) {
-        la_source_text(s, slot, source);
+    for (unsigned slot = 0; slot < s->tally->sources; slot++)
         for (int state = 0; state < LA_CONN_STATE_COUNT; state++)
-            gauge(p, LABELS(SERVER_LABELS(s), {"source", source}, {"state", la_conn_state_name((enum la_conn_state)state)}),
+            gauge(p, LABELS(SERVER_LABELS(s), {"source", s->tally->source[slot]}, {"state", la_conn_state_name((enum la_conn_state)state)}),
                   la_sum_state(s, slot, (enum la_conn_state)state));
-    }
 }
 
 static void opened(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
 {
-    char source[LA_SOURCE_TEXT];
     (void)conf;
-    for (unsigned slot = 0; slot < la_source_slots(s); slot++)
-        count(p, LABELS(SERVER_LABELS(s), {"source", la_source_text(s, slot, source)}), la_sum_opened(s, slot));
+    for (unsigned slot = 0; slot < s->tally->sources; slot++)
+        count(p, LABELS(SERVER_LABELS(s), {"source", s->tally->source[slot]}), la_sum_opened(s, slot));
 }
 
 static void closed(struct page *p, const struct la_conf_upstream *conf, const struct la_server *s)
@@ -517,11 +527,11 @@ static void apps(struct page *p)
 static void servers(struct page *p)
 {
     family(p, "lastack_connections", "gauge", "Connections to servers, by state.");
-    each_server(p, connections);
+    each_tally(p, connections);
     family(p, "lastack_connections_opened_total", "counter", "Connections dialed.");
-    each_server(p, opened);
+    each_tally(p, opened);
     family(p, "lastack_connections_closed_total", "counter", "Connections ended, by who closed first and why.");
-    each_server(p, closed);
+    each_tally(p, closed);
     family(p, "lastack_places", "gauge", "Places taken of pool.max, all workers together.");
     each_server(p, places);
     family(p, "lastack_pool_max", "gauge", "pool.max in force.");
@@ -532,11 +542,11 @@ static void servers(struct page *p)
     family(p, "lastack_server_up", "gauge", "1 when the server takes requests, 0 when its failures or its checks put it out.");
     each_server(p, server_up);
     family(p, "lastack_takeovers_total", "counter", "Idle connections handed to another worker.");
-    each_server(p, takeovers);
+    each_tally(p, takeovers);
     family(p, "lastack_dial_failures_total", "counter", "Dials that failed.");
-    each_server(p, dial_failures);
+    each_tally(p, dial_failures);
     family(p, "lastack_server_handshakes_total", "counter", "TLS handshakes with servers, by their end.");
-    each_server(p, server_handshakes);
+    each_tally(p, server_handshakes);
     apps(p);
 }
 

@@ -109,7 +109,7 @@ static void without_upstream(struct view *v)
 static int64_t state_count(const struct la_server *s, enum la_conn_state state)
 {
     int64_t n = 0;
-    for (unsigned slot = 0; slot < la_source_slots(s); slot++)
+    for (unsigned slot = 0; slot < s->tally->sources; slot++)
         n += la_sum_state(s, slot, state);
     return n;
 }
@@ -186,6 +186,26 @@ static void closes(struct view *v, const struct la_server *s)
     la_json_close(&v->j, ']');
 }
 
+static void codes(struct view *v, const struct la_server *s)
+{
+    la_json_open(&v->j, "codes", '{');
+    for (unsigned c = 0; c < 600; c++)
+        code(v, c, la_sum_server_code(s, c));
+    la_json_close(&v->j, '}');
+}
+
+static void connections(struct view *v, const struct la_server *s)
+{
+    uint64_t opened = 0;
+    la_json_open(&v->j, "connections", '{');
+    for (int i = 0; i < LA_CONN_STATE_COUNT; i++)
+        la_json_int(&v->j, la_conn_state_name((enum la_conn_state)i), state_count(s, (enum la_conn_state)i));
+    la_json_close(&v->j, '}');
+    for (unsigned slot = 0; slot < s->tally->sources; slot++)
+        opened += la_sum_opened(s, slot);
+    whole(v, "opened", opened);
+}
+
 /* Only with pool.advise or pool.auto. */
 static void advice(struct view *v, const struct la_conf_upstream *conf, const struct la_server *s)
 {
@@ -213,9 +233,6 @@ static void server(struct view *v, const struct la_upstream_plan *plan, unsigned
     const struct la_conf_server *conf = plan->server_conf ? plan->server_conf[k] : NULL;
     struct la_server_sums sum = la_sum_server(s);
     char text[LA_ADDR_TEXT];
-    uint64_t opened = 0;
-    for (unsigned slot = 0; slot < la_source_slots(s); slot++)
-        opened += la_sum_opened(s, slot);
     la_json_open(&v->j, NULL, '{');
     la_json_str(&v->j, "server", s->label);
     la_json_str(&v->j, "address", la_addr_text(&s->addr, text));
@@ -233,22 +250,34 @@ static void server(struct view *v, const struct la_upstream_plan *plan, unsigned
     la_json_int(&v->j, "tunnels_max", la_gauge_get(&s->tunnels_max));
     la_json_close(&v->j, '}');
     advice(v, plan->conf, s);
-    la_json_open(&v->j, "connections", '{');
-    for (int i = 0; i < LA_CONN_STATE_COUNT; i++)
-        la_json_int(&v->j, la_conn_state_name((enum la_conn_state)i), state_count(s, (enum la_conn_state)i));
-    la_json_close(&v->j, '}');
+    connections(v, s);
     whole(v, "connect_us", atomic_load_explicit(&s->connect_us, memory_order_relaxed));
-    whole(v, "opened", opened);
     whole(v, "takeovers", sum.takeovers);
     whole(v, "dial_failures", sum.dial_failures);
     reuse(v, plan->conf, s);
-    la_json_open(&v->j, "codes", '{');
-    for (unsigned c = 0; c < 600; c++)
-        code(v, c, la_sum_server_code(s, c));
-    la_json_close(&v->j, '}');
+    codes(v, s);
     closes(v, s);
     ports(v, s);
     la_json_close(&v->j, '}');
+}
+
+/* Those that the configuration does not name any more, and whose connections end by and by. */
+static void removed(struct view *v)
+{
+    char text[LA_ADDR_TEXT];
+    la_json_open(&v->j, "removed", '[');
+    for (unsigned i = 0; i < v->s->removed_n; i++) {
+        const struct la_server *s = v->s->removed[i];
+        la_json_open(&v->j, NULL, '{');
+        la_json_str(&v->j, "upstream", s->upstream);
+        la_json_str(&v->j, "server", s->label);
+        la_json_str(&v->j, "address", la_addr_text(&s->addr, text));
+        connections(v, s);
+        codes(v, s);
+        closes(v, s);
+        la_json_close(&v->j, '}');
+    }
+    la_json_close(&v->j, ']');
 }
 
 /* ---- an upstream ---- */
@@ -345,6 +374,7 @@ void la_status_write(struct la_text *out, const struct la_admin_state *s, const 
     for (unsigned i = 0; i < la_admin_plans(s); i++)
         upstream(&v, &s->snapshot->plan[i]);
     la_json_close(&v.j, ']');
+    removed(&v);
     la_json_close(&v.j, '}');
     la_text_add(out, "\n", 1);
 }

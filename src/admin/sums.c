@@ -1,4 +1,4 @@
-/* sums.c: adds up what workers count, and names the sources.
+/* sums.c: adds up what workers count.
  *
  * Owns nothing. Never writes to anything it reads, never takes a lock: each counter has one writer, its worker, and is
  * read with a relaxed load. So two numbers of one page may be some microseconds apart; a sum of gauges that a
@@ -15,42 +15,6 @@
 #include <unistd.h>
 
 /* ---- a server ---- */
-
-unsigned la_source_slots(const struct la_server *s)
-{
-    size_t pairs = s->ledger ? s->ledger->pairs : 1;
-    return pairs < LA_PAIR_SLOTS ? (unsigned)pairs : LA_PAIR_SLOTS;
-}
-
-const char *la_pair_text(const struct la_ledger *l, size_t pair, char *buf)
-{
-    const struct la_port_pair *p = &l->pair[pair];
-    char host[LA_ADDR_TEXT];
-    bool again = false;
-    if (p->source.len == 0) {
-        snprintf(host, sizeof host, "default");
-    } else {
-        la_addr_host_text(&p->source, host);
-    }
-    for (size_t i = 0; i < l->pairs && !again; i++)
-        again = i != pair && la_addr_eq(&l->pair[i].source, &p->source);
-    if (again)
-        snprintf(buf, LA_SOURCE_TEXT, "%s:%u-%u", host, p->port_low, p->port_high);
-    else
-        snprintf(buf, LA_SOURCE_TEXT, "%s", host);
-    return buf;
-}
-
-const char *la_source_text(const struct la_server *s, unsigned slot, char *buf)
-{
-    if (s->ledger == NULL)
-        snprintf(buf, LA_SOURCE_TEXT, "default");
-    else if (slot == LA_PAIR_SLOTS - 1 && s->ledger->pairs > LA_PAIR_SLOTS)
-        snprintf(buf, LA_SOURCE_TEXT, "other");
-    else
-        la_pair_text(s->ledger, slot, buf);
-    return buf;
-}
 
 int64_t la_sum_state(const struct la_server *s, unsigned slot, enum la_conn_state state)
 {

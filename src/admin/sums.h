@@ -1,4 +1,4 @@
-/* sums.h: what metrics.c and status.c both need: one worker's numbers added up, and the names of sources.
+/* sums.h: what metrics.c and status.c both need: one worker's numbers added up.
  *
  * Every function reads counters that workers write, with relaxed loads: a sum is a moment's view, not a snapshot. */
 #ifndef LASTACK_ADMIN_SUMS_H
@@ -14,15 +14,6 @@ static inline int64_t la_gauge_get(const _Atomic int *g)
 }
 
 /* ---- a server ---- */
-
-/* Slots in use: one per source, and one for a Unix socket; at most LA_PAIR_SLOTS. */
-unsigned la_source_slots(const struct la_server *s);
-#define LA_SOURCE_TEXT (LA_ADDR_TEXT + 16)
-/* The label of a slot: the address; with its ports when the same address is there twice; "default" for the kernel's
- * choice and for Unix sockets; "other" for the sources behind the last slot. Writes at most LA_SOURCE_TEXT bytes. */
-const char *la_source_text(const struct la_server *s, unsigned slot, char *buf);
-/* The same for any pair, also those behind the last slot. */
-const char *la_pair_text(const struct la_ledger *l, size_t pair, char *buf);
 
 int64_t la_sum_state(const struct la_server *s, unsigned slot, enum la_conn_state state);
 uint64_t la_sum_opened(const struct la_server *s, unsigned slot);

@@ -3,7 +3,8 @@
  * A server with the same upstream, address, protocol, sources and ports as one that is there is that one, with its budget, clock,
  * health and counters: also when no configuration has named it for a while, as long as a connection of it is left. Another
  * one at the address of a server that is named no more (an upstream with a new name, other certificates) takes its budget
- * over, so that the cap holds while connections of both are open. Main thread. */
+ * over, so that the cap holds while connections of both are open. One of the same upstream and label counts on where the one before
+ * has counted. Main thread. */
 #include "process.h"
 #include "lastack/diag.h"
 #include "lastack/proxy_header.h"
@@ -141,6 +142,14 @@ static void forget_unused(struct process *p)
     p->upstreams = upstreams;
 }
 
+static struct la_server *server_of_name(const struct process *p, const struct entry *e)
+{
+    for (size_t i = 0; i < p->servers; i++)
+        if (strcmp(p->server[i]->upstream, e->plan->conf->name) == 0 && strcmp(p->server[i]->label, e->label) == 0)
+            return p->server[i];
+    return NULL;
+}
+
 static void make_ledger(const struct process *p, struct la_server *s, const struct la_conf_upstream *u)
 {
     if (la_addr_family(&s->addr) == AF_UNIX)
@@ -180,10 +189,14 @@ static struct la_server *server_make(struct process *p, const struct entry *e)
 {
     const struct la_conf_upstream *u = e->plan->conf;
     struct la_server *s = la_server_new(u->name, e->label, e->addr, p->workers), *before = server_left(p, e->addr);
+    struct la_server *of_name = server_of_name(p, e);
     make_ledger(p, s, u);
     make_identity(s, u, e->conf, e->tls);
     if (before)
         la_server_take_over(s, before);
+    if (of_name)
+        la_server_count_on(s, of_name);
+    la_server_name_sources(s);
     s->named = true;
     p->server = la_xrealloc(p->server, (p->servers + 1) * sizeof(struct la_server *));
     p->server[p->servers++] = s;
@@ -282,8 +295,27 @@ struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct
     return la_snapshot_new(conf, certs, shared ? before : NULL, plan, (unsigned)conf->upstreams);
 }
 
+/* Is there one of its name that is named, or before it? */
+static bool is_counted(const struct process *p, size_t at)
+{
+    for (size_t i = 0; i < p->servers; i++)
+        if ((p->server[i]->named || i < at) && p->server[i]->tally == p->server[at]->tally)
+            return true;
+    return false;
+}
+
+void la_plan_report(struct process *p)
+{
+    p->state.removed = la_xrealloc(p->state.removed, (p->servers + 1) * sizeof(struct la_server *));
+    p->state.removed_n = 0;
+    for (size_t i = 0; i < p->servers; i++)
+        if (!is_counted(p, i))
+            p->state.removed[p->state.removed_n++] = p->server[i];
+}
+
 void la_plan_free(struct process *p)
 {
+    free(p->state.removed);
     for (size_t i = 0; i < p->servers; i++)
         la_server_unref(&p->server[i]);
     for (size_t i = 0; i < p->upstreams; i++)

@@ -167,6 +167,7 @@ static void adopt(struct process *p, struct la_conf *conf, struct la_certs *cert
     struct la_snapshot *before = p->snapshot;
     p->snapshot = la_plan_make(p, conf, certs);
     p->state.snapshot = p->snapshot;
+    la_plan_report(p);
     set_limits(p, conf);
     int fd = p->access_fd;
     if (conf->log.access == NULL)

@@ -159,6 +159,8 @@ bool la_names_settled(const struct process *p); /* each has been answered once, 
 
 /* plan.c: the shared objects of a configuration */
 struct la_snapshot *la_plan_make(struct process *p, struct la_conf *conf, struct la_certs *certs);
+/* Tells admin which servers the present configuration has removed: after la_plan_make. */
+void la_plan_report(struct process *p);
 void la_plan_free(struct process *p);
 
 /* rights.c */

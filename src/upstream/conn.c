@@ -184,7 +184,7 @@ bool la_conn_dial(struct la_outlet *o, struct la_waiter *reserved,
         la_conn_cover(c);
     if (!on_check) /* what the reuse ratio is made of */
         la_stat_add(&o->branch->stats->dials, 1);
-    la_stat_add(&o->pool.stats->opened[la_pair_slot(c->item.pair)], 1);
+    la_stat_add(&o->pool.stats->opened[la_server_slot(o->pool.server, c->item.pair)], 1);
     if (fd < 0) {
         c->dial_error = connect_error(-fd); /* told from the loop, like any other failure */
         la_timer_set(&c->timer, 0);

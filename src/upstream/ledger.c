@@ -16,6 +16,7 @@
  * Threads: new, free, mark and reconcile on the main thread; everything else on any. */
 #include "lastack/ledger.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Sets a bit for each port of [low, high] that usable() does not count, asking for ever smaller pieces. */
@@ -200,4 +201,23 @@ bool la_ledger_reconcile(struct la_port_pair *p, int kernel_open, int kernel_tim
         return false;
     atomic_store_explicit(&p->paused_until_ns, 0, memory_order_relaxed);
     return !was_free;
+}
+
+const char *la_pair_text(const struct la_ledger *l, size_t pair, char *buf)
+{
+    const struct la_port_pair *p = &l->pair[pair];
+    char host[LA_ADDR_TEXT];
+    bool again = false;
+    if (p->source.len == 0) {
+        snprintf(host, sizeof host, "default");
+    } else {
+        la_addr_host_text(&p->source, host);
+    }
+    for (size_t i = 0; i < l->pairs && !again; i++)
+        again = i != pair && la_addr_eq(&l->pair[i].source, &p->source);
+    if (again)
+        snprintf(buf, LA_SOURCE_TEXT, "%s:%u-%u", host, p->port_low, p->port_high);
+    else
+        snprintf(buf, LA_SOURCE_TEXT, "%s", host);
+    return buf;
 }

@@ -54,7 +54,7 @@ static void publish(struct la_pool *p, enum la_conn_state s)
 static void count(struct la_pool *p, struct la_pool_item *i, int by)
 {
     p->count[i->state] += by;
-    _Atomic int64_t *gauge = &p->stats->state[la_pair_slot(i->pair)][i->state];
+    _Atomic int64_t *gauge = &p->stats->state[la_server_slot(p->server, i->pair)][i->state];
     atomic_store_explicit(gauge, atomic_load_explicit(gauge, memory_order_relaxed) + by, memory_order_relaxed);
     publish(p, i->state);
 }

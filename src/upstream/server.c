@@ -44,6 +44,41 @@ struct la_cell *la_cells_new(unsigned workers)
     return aligned_zero(workers * sizeof(struct la_cell));
 }
 
+static struct la_tally *tally_new(unsigned workers)
+{
+    struct la_tally *t = la_xcalloc(1, sizeof *t + workers * sizeof t->stats[0]);
+    atomic_store(&t->refs, 1);
+    return t;
+}
+
+static void tally_unref(struct la_tally **tp)
+{
+    struct la_tally *t = *tp;
+    *tp = NULL;
+    if (atomic_fetch_sub(&t->refs, 1) != 1)
+        return;
+    for (unsigned i = 0; i < t->sources; i++)
+        free(t->source[i]);
+    free(t);
+}
+
+/* The slot of that name, a new one while there are some; the last for all others. */
+static unsigned tally_slot(struct la_tally *t, const char *name)
+{
+    unsigned i = 0;
+    while (i < t->sources && strcmp(t->source[i], name) != 0)
+        i++;
+    if (i >= LA_SOURCE_SLOTS - 1) {
+        i = LA_SOURCE_SLOTS - 1;
+        name = "other";
+    }
+    if (i == t->sources) {
+        t->source[i] = la_xstrdup(name);
+        t->sources++;
+    }
+    return i;
+}
+
 struct la_server *la_server_new(const char *upstream, const char *label, const struct la_addr *addr, unsigned workers)
 {
     struct la_server *s = aligned_zero(sizeof *s);
@@ -53,7 +88,10 @@ struct la_server *la_server_new(const char *upstream, const char *label, const s
     s->addr = *addr;
     s->workers = workers;
     s->cell = la_cells_new(workers);
-    s->stats = la_xcalloc(workers, sizeof *s->stats);
+    s->tally = tally_new(workers);
+    s->stats = s->tally->stats;
+    for (unsigned i = 0; i < LA_SOURCE_SLOTS; i++)
+        s->slot[i] = (uint8_t)i;
     s->budget = aligned_zero(sizeof *s->budget);
     atomic_store(&s->budget->refs, 1);
     return s;
@@ -76,6 +114,25 @@ void la_server_take_over(struct la_server *s, struct la_server *before)
     atomic_fetch_add(&s->budget->refs, 1);
 }
 
+void la_server_count_on(struct la_server *s, struct la_server *before)
+{
+    la_assert(s->workers == before->workers);
+    tally_unref(&s->tally);
+    s->tally = before->tally;
+    s->stats = s->tally->stats;
+    atomic_fetch_add(&s->tally->refs, 1);
+}
+
+void la_server_name_sources(struct la_server *s)
+{
+    size_t pairs = s->ledger ? s->ledger->pairs : 1;
+    char name[LA_SOURCE_TEXT];
+    for (size_t i = 0; i < pairs && i < LA_SOURCE_SLOTS; i++) {
+        bool rest = i == LA_SOURCE_SLOTS - 1;
+        s->slot[i] = (uint8_t)tally_slot(s->tally, rest ? "other" : s->ledger ? la_pair_text(s->ledger, i, name) : "default");
+    }
+}
+
 struct la_server *la_server_ref(struct la_server *s)
 {
     atomic_fetch_add(&s->refs, 1);
@@ -94,7 +151,7 @@ void la_server_unref(struct la_server **sp)
     la_tls_unref(&s->tls);
     free(s->tls_name);
     free(s->port_gate);
-    free(s->stats);
+    tally_unref(&s->tally);
     free(s->cell);
     free(s->label);
     free(s->upstream);

@@ -321,6 +321,32 @@ static void test_status(struct world *w, const struct la_sampler *sampler)
     la_text_fini(&text);
 }
 
+/* A server that no upstream names any more is shown with what it counts, and with nothing that a configuration says of it. */
+static void test_removed(struct world *w)
+{
+    struct la_text text = {0};
+    la_stat_add(&w->server[2]->stats[0].opened[0], 3);
+    la_stat_add(&w->server[2]->stats[0].closed[LA_CLOSE_GOODBYE], 2);
+    la_stat_add(&w->server[2]->stats[0].code[200], 6);
+    atomic_store(&w->server[2]->stats[1].state[0][LA_CONN_LEAVING], 1);
+    w->snapshot.plans = 1;
+    w->state.removed = &w->server[2];
+    w->state.removed_n = 1;
+    la_metrics_write(&text, &w->state, NULL);
+    check_exposition(text.p);
+#define GONE "{upstream=\"we\\\"ird\\\\na\\nme\",server=\"10.0.0.11:8080\""
+    HAS(text.p, "lastack_connections" GONE ",source=\"10.0.1.1\",state=\"leaving\"}", 1);
+    HAS(text.p, "lastack_connections_opened_total" GONE ",source=\"10.0.1.1\"}", 3);
+    HAS(text.p, "lastack_connections_closed_total" GONE ",by=\"backend\",reason=\"goodbye\"}", 2);
+    HAS(text.p, "lastack_requests_total" GONE ",code=\"200\"}", 6);
+    CHECK(strstr(text.p, "lastack_pool_max" GONE) == NULL);
+    text.n = 0;
+    la_status_write(&text, &w->state, NULL);
+    CHECK(strcmp(json_value(text.p), "\n") == 0);
+    CHECK(strstr(text.p, "\"removed\":[{\"upstream\":\"we"));
+    la_text_fini(&text);
+}
+
 /* The window is 60 s; another upstream under the old name starts it afresh; one that is gone is forgotten, and begins with what
  * it has when it returns. */
 static void test_sampler(struct world *w)
@@ -390,6 +416,9 @@ int main(void)
     world_fini(&w);
     world_init(&w);
     test_sampler(&w);
+    world_fini(&w);
+    world_init(&w);
+    test_removed(&w);
     world_fini(&w);
     return TEST_DONE();
 }

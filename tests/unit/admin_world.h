@@ -45,6 +45,7 @@ static struct la_server *world_server(const char *upstream, const char *address,
     struct la_server *s = la_server_new(upstream, address, &to, WORKERS);
     if (la_addr_family(&to) != AF_UNIX)
         s->ledger = la_ledger_new(&to, spec, (size_t)sources, 32768, 60999, world_usable);
+    la_server_name_sources(s);
     atomic_store(&s->max, 8);
     return s;
 }

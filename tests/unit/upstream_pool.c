@@ -72,9 +72,9 @@ static void states(void)
     CHECK_EQ(item[0].idle_ns, now + 5);
     item[1].pair = 70; /* sources beyond the slots share the last */
     la_pool_add(&pool, &item[1], LA_CONN_BUSY, now);
-    CHECK_EQ(atomic_load(&pool.stats->state[LA_PAIR_SLOTS - 1][LA_CONN_BUSY]), 1);
+    CHECK_EQ(atomic_load(&pool.stats->state[LA_SOURCE_SLOTS - 1][LA_CONN_BUSY]), 1);
     la_pool_remove(&pool, &item[1]);
-    CHECK_EQ(atomic_load(&pool.stats->state[LA_PAIR_SLOTS - 1][LA_CONN_BUSY]), 0);
+    CHECK_EQ(atomic_load(&pool.stats->state[LA_SOURCE_SLOTS - 1][LA_CONN_BUSY]), 0);
     CHECK_EQ(la_pool_total(&pool), 1);
     end();
 }

@@ -276,6 +276,64 @@ def test_a_server_goes_while_requests_wait_for_another(run):
     until(lambda: proxy.metrics().sum("lastack_connections", server=goes.text) == 0, 10, "its connection to go")
 
 
+def counts(proxy, server):
+    """(opened, closed, open) of one server, by the metrics."""
+    m = proxy.metrics()
+    return tuple(m.sum(name, server=server.text) for name in ("lastack_connections_opened_total", "lastack_connections_closed_total", "lastack_connections"))
+
+
+def at_rest(proxy, server):
+    """The same, once all dials have ended and the server has seen them."""
+    until(lambda: proxy.metrics().sum("lastack_connections", server=server.text, state="dialing") == 0, 10, "the dials to end")
+    until(lambda: counts(proxy, server)[0] == server.stats()["accepted"], 10, "each to be seen")
+    return counts(proxy, server)
+
+
+@pytest.mark.sanitizer
+def test_a_server_that_takes_anothers_place_counts_on(run):
+    """Another source makes another server: what the one before has counted stays, and its connections are still counted."""
+    backend = run.backend()
+    proxy, port = run.front([backend], workers=2, pool={"max": 4})
+    app = proxy.conf["upstreams"]["app"]
+    opened = closed = answered = 0
+    for source in ({}, {"source": ["127.0.0.1"]}, {}):
+        proxy.reload({**proxy.conf, "upstreams": {"app": {**app, **source}}})
+        clean(run.load(port, clients=32, requests=300).result())
+        before, (opened, closed, _) = (opened, closed), at_rest(proxy, backend)
+        assert opened >= before[0] and closed >= before[1]
+        before, answered = answered, proxy.metrics().sum("lastack_requests_total", server=backend.text, code="200")
+        assert answered >= before + 300
+    by_source = proxy.metrics().by("lastack_connections_opened_total", "source")
+    assert by_source["default"] > 0 and by_source["127.0.0.1"] > 0
+    backend.close()
+    until(lambda: counts(proxy, backend) == (opened, opened, 0), 20, "the close of each to be counted")
+
+
+def test_a_removed_server_is_shown_while_it_has_connections(run):
+    """And its last closes are counted where they can be seen."""
+    goes, stays = run.backend(delay_us=2000), run.backend(delay_us=2000)
+    proxy, port = run.front([goes, stays], workers=2, pool={"max": 4})
+    conf = copy.deepcopy(proxy.conf)
+    clean(run.load(port, clients=32, requests=300).result())
+    before = opened, _, left = at_rest(proxy, goes)
+    assert left > 0
+    conf["upstreams"]["app"]["servers"] = [stays.text]
+    for _ in range(2):
+        proxy.reload(conf)
+        until(lambda: counts(proxy, goes) == before, 10, "its connections to be shown")
+        assert proxy.metrics().sum("lastack_requests_total", server=goes.text, code="200") > 0
+        shown, = proxy.status()["removed"]
+        assert (shown["upstream"], shown["server"], shown["opened"]) == ("app", goes.text, opened)
+        assert sum(shown["connections"].values()) == left
+    goes.close()
+    until(lambda: counts(proxy, goes) == (opened, opened, 0), 20, "the close of each to be counted")
+
+    def forgotten():
+        proxy.reload(conf)
+        return proxy.status()["removed"] == [] and counts(proxy, goes) == (0, 0, 0)
+    until(forgotten, 20, "it to be forgotten")
+
+
 def test_the_cap_holds_while_an_upstream_changes_its_name(run):
     """Under load, several times: the backend never sees more connections than pool.max. Requests that wait for what is no more
     are told so; nothing else fails."""
