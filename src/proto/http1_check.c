@@ -25,7 +25,7 @@
 #define MS 1000000ull
 #define SPREAD_MS 500 /* first checks are spread over this, so that servers are not all asked at once */
 #define AGAIN_MS 100  /* down, and no place or port: when to try again */
-#define BODY_MOST 65536
+#define BODY_MOST 65536 /* then its status is judged; the rest is read and dropped */
 #define STATUS_MOST 2048 /* of a status page that is kept */
 
 enum state { WAITING, DIALING, CALLING };
@@ -47,6 +47,7 @@ struct checker {
     bool late;     /* the dial outlived its timeout */
     bool over;     /* ends with the check under way */
     bool present;  /* la_checks_apply has seen it */
+    bool judged;   /* the response so far was enough; what comes is read so that the backend closes */
     int status;    /* of the response so far */
     uint64_t body; /* bytes of it */
     struct la_buf *encoded;
@@ -171,6 +172,9 @@ static void on_head(struct la_call *c, const struct la_http_head *h)
 static void judge(struct checker *k)
 {
     char text[32];
+    if (k->judged)
+        return;
+    k->judged = true;
     snprintf(text, sizeof text, "status %d", k->status);
     verdict(k, k->status >= 200 && k->status < 400, text);
 }
@@ -225,11 +229,8 @@ static void on_body(struct la_call *c, struct la_slice piece)
     size_t keep = la_min64(piece.n, sizeof k->page - k->page_n);
     memcpy(k->page + k->page_n, piece.p, k->sampling ? keep : 0);
     k->page_n += k->sampling ? keep : 0;
-    if (k->body <= BODY_MOST)
-        return;
-    judge(k); /* it answers; the rest is not worth reading */
-    break_off(k);
-    rest(k);
+    if (k->body > BODY_MOST)
+        judge(k);
 }
 
 static void on_end(struct la_call *c, struct la_slice lines)
@@ -256,7 +257,7 @@ static void on_fail(struct la_call *c, enum la_err e, enum la_close_cause cause,
     struct checker *k = of_call(c);
     struct la_conn *conn = c->conn;
     c->conn = NULL;
-    if (e != LA_MEMORY && (cause != LA_CLOSE_RACE || conn->fresh)) /* a lost race says nothing */
+    if (!k->judged && e != LA_MEMORY && (cause != LA_CLOSE_RACE || conn->fresh)) /* a lost race says nothing */
         verdict(k, false, la_err_info(e)->text);
     rest(k);
     la_conn_release(&conn, gone ? LA_GONE : LA_RESET, gone ? cause : LA_CLOSE_HEALTH_CHECK);
@@ -294,7 +295,8 @@ static void on_deadline(struct la_timer *t)
         return;
     }
     la_assert(k->state == CALLING);
-    verdict(k, false, la_err_info(k->call.head_done ? LA_RESPONSE_STALLED : LA_RESPONSE_TIMEOUT)->text);
+    if (!k->judged)
+        verdict(k, false, la_err_info(k->call.head_done ? LA_RESPONSE_STALLED : LA_RESPONSE_TIMEOUT)->text);
     break_off(k);
     rest(k);
     if (k->over)
@@ -341,6 +343,7 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     struct checker *k = arg;
     if (c && !k->late && !k->over && (k->encoded = encode(k)) != NULL) {
         k->state = CALLING;
+        k->judged = false;
         k->status = 0;
         k->body = k->page_n = 0;
         la_call_init(&k->call, k->home->env, &events, k->protocol);

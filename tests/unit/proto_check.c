@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum mode { GOOD, BAD, SILENT, HUGE_BODY, CUT, LINGER };
+enum mode { GOOD, BAD, SILENT, HUGE_BODY, LONG_BODY, CUT, LINGER };
 
 struct peer {
     struct la_list node;
@@ -44,14 +44,14 @@ static void peer_close(struct peer *p)
 static void say(struct peer *p, const char *text, size_t n)
 {
     struct iovec v = {(void *)(uintptr_t)text, n};
-    la_stream_send(&p->stream, &v, 1, false);
+    CHECK(la_stream_send(&p->stream, &v, 1, false) == (ssize_t)n);
 }
 
 static void on_peer(struct la_io *io, int events)
 {
     (void)events;
     struct peer *p = la_container(io, struct peer, stream.io);
-    static char big[200000];
+    static char big[100000]; /* more than is judged, less than a socket takes */
     ssize_t n = la_stream_recv(&p->stream, request, sizeof request - 1);
     if (n == LA_STREAM_AGAIN)
         return;
@@ -68,6 +68,11 @@ static void on_peer(struct la_io *io, int events)
         snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
         say(p, big, sizeof big);
         return;
+    case LONG_BODY: /* all of it, and then it hangs up */
+        snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", sizeof big);
+        say(p, big, strlen(big));
+        say(p, big, sizeof big);
+        break;
     case CUT: say(p, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43); break;
     case LINGER: say(p, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 38); return;
     case SILENT: return;
@@ -83,6 +88,7 @@ static void on_accept(struct la_io *io, int events)
         struct peer *p = la_xcalloc(1, sizeof *p);
         la_list_init(&p->node);
         la_list_push_back(&peers, &p->node);
+        CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1 << 18}, sizeof(int)) == 0);
         la_stream_init(&p->stream, loop, fd, on_peer);
         la_io_want(&p->stream.io, LA_READ);
     }
@@ -223,12 +229,15 @@ static void good_and_bad(void)
     CHECK(closed(LA_CLOSE_HEALTH_CHECK) == 0);
     server_is(BAD);
     CHECK(becomes(false));
-    server_is(GOOD);
+    server_is(LONG_BODY); /* it is read to its end, and the server hangs up */
     CHECK(becomes(true));
+    uint64_t hung_up = closed(LA_CLOSE_GOODBYE);
+    UNTIL(closed(LA_CLOSE_GOODBYE) >= hung_up + 3);
+    CHECK(closed(LA_CLOSE_HEALTH_CHECK) == 0);
     server_is(SILENT);
     CHECK(becomes(false));
     CHECK(closed(LA_CLOSE_HEALTH_CHECK) > 0 && closed(LA_CLOSE_TIMEOUT) == 0);
-    server_is(HUGE_BODY); /* it answers: good enough */
+    server_is(HUGE_BODY); /* it answers: good enough, though the rest never comes */
     CHECK(becomes(true));
     server_is(CUT);
     CHECK(becomes(false));
