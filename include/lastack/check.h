@@ -13,6 +13,8 @@ struct la_checks *la_checks_new(struct la_env *env, struct la_upstreams *u);
 /* After each la_upstreams_apply, with the same plan. A checker whose upstream and server stay goes on with the new numbers; others
  * begin or end. The plan is not needed after the call. */
 void la_checks_apply(struct la_checks *k, const struct la_upstream_plan *plan, unsigned n);
+/* No check begins any more; those under way come to their end, which health.timeout bounds. They are no verdicts. */
+void la_checks_drain(struct la_checks *k);
 /* Before la_upstreams_close. A check under way is broken off; it is no verdict. Not from a callback of a check. */
 void la_checks_free(struct la_checks **k);
 

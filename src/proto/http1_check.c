@@ -13,7 +13,8 @@
  * A dial that outlives the timeout goes on, since it holds a place; until it ends each interval is one more failure.
  * Its connection, if it comes, is given to the requests.
  *
- * A checker whose server leaves the configuration finishes the check under way and ends. One thread: worker 0's. */
+ * A checker whose server leaves the configuration, or whose worker drains, finishes the check under way and ends. One thread:
+ * worker 0's. */
 #include "lastack/check.h"
 
 #include "lastack/call.h"
@@ -466,6 +467,15 @@ static void configure(struct checker *k, const struct la_conf_upstream *conf)
         la_timer_set(&k->next, k->interval_ms);
 }
 
+/* After the check under way, if there is one. */
+static void end(struct checker *k)
+{
+    k->over = true;
+    la_timer_stop(&k->next);
+    if (k->state == WAITING)
+        checker_free(k);
+}
+
 static void drop_absent(struct la_checks *all)
 {
     struct checker *k;
@@ -474,12 +484,9 @@ static void drop_absent(struct la_checks *all)
         k->present = false;
         if (!gone)
             continue;
-        k->over = true;
-        la_timer_stop(&k->next);
         forget_verdict(k->server);
         forget_sample(k->server);
-        if (k->state == WAITING)
-            checker_free(k);
+        end(k);
     }
 }
 
@@ -509,6 +516,13 @@ static void let_go(void *arg, struct la_conn *c)
 {
     if (c->on_check == on_dialed && c->check_arg == arg)
         c->on_check = on_dialed_too_late;
+}
+
+void la_checks_drain(struct la_checks *all)
+{
+    struct checker *k;
+    la_list_each(&all->checkers, k, struct checker, node)
+        end(k);
 }
 
 void la_checks_free(struct la_checks **allp)

@@ -135,7 +135,8 @@ static void drain(struct worker *w)
 {
     if (w->draining)
         return;
-    la_checks_free(&w->checks);
+    if (w->checks)
+        la_checks_drain(w->checks);
     la_gates_drain(w);
     w->draining = true;
     la_proxy_drain(&w->proxy);

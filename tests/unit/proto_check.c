@@ -80,6 +80,16 @@ static void on_peer(struct la_io *io, int events)
     peer_close(p); /* the backend hangs up first */
 }
 
+/* All that were silent do now. */
+static void peers_answer(void)
+{
+    struct peer *p;
+    la_list_each(&peers, p, struct peer, node) {
+        say(p, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", 46);
+        peer_close(p);
+    }
+}
+
 static void on_accept(struct la_io *io, int events)
 {
     (void)events;
@@ -312,7 +322,8 @@ static void reloads(void)
 static void the_end(void)
 {
     mode = SILENT;
-    conf.health.timeout_ms = conf.health.interval_ms = 1000;
+    conf.health.timeout_ms = 30000;
+    conf.health.interval_ms = 1000;
     conf.health.path = NULL;
     apply();
     conf.health.path = (char[]){"/last"};
@@ -322,6 +333,17 @@ static void the_end(void)
     la_checks_free(&checks); /* in the middle of a check */
     CHECK(checks == NULL);
     places_come_back();
+
+    checks = la_checks_new(&env, ups);
+    apply();
+    before = asked;
+    UNTIL(asked > before);
+    uint64_t broken_off = closed(LA_CLOSE_HEALTH_CHECK), hung_up = closed(LA_CLOSE_GOODBYE);
+    la_checks_drain(checks); /* in the middle of a check, which comes to its end */
+    peers_answer();
+    places_come_back();
+    CHECK(closed(LA_CLOSE_HEALTH_CHECK) == broken_off && closed(LA_CLOSE_GOODBYE) == hung_up + 1);
+    la_checks_free(&checks);
 
     checks = la_checks_new(&env, ups); /* in the middle of a dial: the connection is for the requests */
     apply();

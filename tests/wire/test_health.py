@@ -1,4 +1,5 @@
 """Health: what puts a server out, what brings it back, and what must never count. Judged by who got requests."""
+import signal
 import socket
 import threading
 import time
@@ -135,6 +136,31 @@ def test_checks_are_spared_under_load(run):
             assert c.ask("/real").status == 200
             holds(lambda: True, 0.02)
     assert sum(m.target == "/health" for _, m in origin.requests) <= 1
+
+
+@pytest.mark.sanitizer
+def test_a_drain_lets_a_check_end(run):
+    """It is under way when SIGTERM comes: its answer is read, and the server hangs up."""
+    gate, held, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def serve(c):
+        assert c.request().target == "/health"
+        held.set()
+        gate.wait(20)
+        c.reply(200, b"well", "Connection: close\r\n")
+        answered.set()
+    origin = run.origin(serve)
+    lastack, port = run.front([origin], workers=1, health={"path": "/health", "interval": "30s", "timeout": "20s"}, drain_timeout="30s")
+    assert held.wait(10 * SLOW)
+    lastack.process.signal(signal.SIGTERM)
+
+    def refused():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) != 0
+    until(refused, 10 * SLOW, "the worker to drain")
+    gate.set()
+    assert lastack.stop() == 0
+    assert answered.wait(10) and not origin.errors and len(origin.requests) == 1
 
 
 def test_a_slow_answer_to_the_first_request_keeps_nobody_out(run):
