@@ -105,8 +105,9 @@ struct la_health {
     _Atomic bool check_down;       /* the active check says so */
     _Atomic int check_streak;      /* active: successes > 0, failures < 0 */
     _Atomic uint64_t up_since_ns;  /* for slow start */
-    _Atomic uint64_t last_ok_ns;   /* last real response */
+    _Atomic uint64_t last_ok_ns;   /* last real response, as exactly as LA_HEALTH_OK_NS */
 };
+#define LA_HEALTH_OK_NS 100000000u
 void la_health_ok(struct la_health *h, uint64_t now_ns);
 /* A dial succeeded: that refutes failed dials, but no failed requests, and is no response. */
 void la_health_connected(struct la_health *h, uint64_t now_ns);
@@ -210,6 +211,7 @@ struct la_server {
     _Atomic int dialing;
     _Atomic int tunnels_max;
     _Atomic int busy; /* requests under way, for least_connections */
+    _Atomic unsigned check_waits; /* the worker, counted from 1, whose health check waits for a connection or place; 0: none */
 
     _Alignas(64) _Atomic uint32_t connect_us; /* moving average of a dial's time; 0: unknown */
     _Atomic uint32_t quiet;                   /* looks in a row at idle connections that found nothing; see dispatch.c */

@@ -27,6 +27,7 @@ struct la_outlet {
     long turn;                         /* smooth weighted round robin */
     uint64_t no_dial_until_ns;         /* a dial failed here, for want of a port or the like */
     bool no_port;                      /* that was it */
+    struct la_check_wait *check;       /* a health check that waits; NULL: none */
     struct la_lines lines;             /* pipelined protocols */
     bool retired;                      /* no longer configured: ends with its last connection */
     unsigned users;                    /* who will ask of it, and have not yet */
@@ -152,6 +153,19 @@ void la_upstreams_cancel(struct la_waiter *w); /* the request needs no connectio
 /* A dial for an active check; it takes a place. Without a place or port one of this worker's idle connections is given,
  * within the call. False: none of these now. cb gets a busy connection or an error. */
 bool la_upstreams_dial_check(struct la_outlet *o, void (*cb)(void *arg, struct la_conn *c, enum la_err e), void *arg);
+
+/* check_wait.c: a health check for which there is none of these. It waits, in front of the requests, for the next connection or
+ * place of its server; its owner keeps it, and ends it before the outlet goes. */
+struct la_check_wait {
+    struct la_outlet *outlet;  /* NULL: it does not wait */
+    void (*dials)(void *arg);  /* it waits no more: a dial is under way, cb tells its end */
+    void (*cb)(void *arg, struct la_conn *c, enum la_err e); /* as of la_upstreams_dial_check */
+    void *arg;
+};
+void la_check_wait_begin(struct la_check_wait *w, struct la_outlet *o);
+/* After begin, and where no event may have told: is there something now? It may be served within the call. */
+void la_check_wait_look(struct la_check_wait *w);
+void la_check_wait_end(struct la_check_wait *w); /* any state */
 
 /* Which server would balance choose for w? NULL: none usable. */
 struct la_outlet *la_balance_choose(struct la_branch *b, const struct la_waiter *w, uint64_t now_ns);

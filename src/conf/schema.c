@@ -259,7 +259,7 @@ static const struct la_key health_keys[] = {
     {"interval", LA_T_DURATION, U(health.interval_ms), .low = 10, .high = DAY, .def = "5s",
      .doc = "between two checks of a server; memcached: a connection without commands for so long is asked `version`"},
     {"timeout", LA_T_DURATION, U(health.timeout_ms), .low = 1, .high = DAY, .def = "1s",
-     .doc = "one check, in total"},
+     .doc = "one check, in total; one that finds every connection in use may wait so long for the next: without any response meanwhile it has failed"},
     {"unhealthy", LA_T_INT, U(health.unhealthy), .low = 1, .high = 1000, .def = "3",
      .doc = "failures in a row that take a server out"},
     {"healthy", LA_T_INT, U(health.healthy), .low = 1, .high = 1000, .def = "1",

@@ -5,11 +5,12 @@
  *
  * Good path: the interval is over -> a place is taken and dialed, before anybody who waits -> GET, marked as the
  * connection's last, so that the backend hangs up -> 2xx or 3xx, complete -> ok. health.timeout bounds all of it.
- * Without a free place it rides an idle connection, as its goodbye. A check is spared when a real response came within
- * the interval, and when there is no place and nothing idle: then the server is at work. A server that is down is tried
- * again soon instead.
+ * Without a free place it rides an idle connection, as its goodbye. Where nothing is idle either it waits, before anybody
+ * else, for what comes free, and has its full time then. A check is spared when a real response came within the interval.
  *
- * What can fail: the dial, the response, the time. Each is a failed check, none is counted against the server twice.
+ * What can fail: the dial, the response, the time; and the wait, when it is as long as health.timeout, no real response came
+ * meanwhile, and every place is held by an exchange: a server that hangs has all its places taken. It waits on, since what
+ * comes free is its own again. Each is a failed check, none is counted against the server twice.
  * A dial that outlives the timeout goes on, since it holds a place; until it ends each interval is one more failure.
  * Its connection, if it comes, is given to the requests.
  *
@@ -25,11 +26,11 @@
 
 #define MS 1000000ull
 #define SPREAD_MS 500 /* first checks are spread over this, so that servers are not all asked at once */
-#define AGAIN_MS 100  /* down, and no place or port: when to try again */
+#define AGAIN_MS 100  /* down, and no place or port: when to look again */
 #define BODY_MOST 65536 /* then its status is judged; the rest is read and dropped */
 #define STATUS_MOST 2048 /* of a status page that is kept */
 
-enum state { WAITING, DIALING, CALLING };
+enum state { WAITING, QUEUED, DIALING, CALLING };
 
 struct checker {
     struct la_list node;
@@ -53,6 +54,8 @@ struct checker {
     uint64_t body; /* bytes of it */
     struct la_buf *encoded;
     struct la_call call;
+    struct la_check_wait wait; /* QUEUED */
+    uint64_t queued_ns;        /* since when */
     struct la_timer next, deadline;
 };
 
@@ -117,6 +120,7 @@ static void checker_free(struct checker *k)
 static void rest(struct checker *k)
 {
     la_timer_stop(&k->deadline);
+    la_check_wait_end(&k->wait);
     la_buf_put(k->home->env, &k->encoded);
     k->state = WAITING;
     k->late = false;
@@ -287,9 +291,53 @@ static const struct la_call_events events = {
 
 /* ---- one check ---- */
 
+/* Its dial has begun at last. */
+static void on_dials(void *arg)
+{
+    struct checker *k = arg;
+    k->state = DIALING;
+    k->late = false;
+    la_timer_set(&k->deadline, k->timeout_ms);
+}
+
+/* What came free may not have told. */
+static void look_again(struct checker *k)
+{
+    la_check_wait_look(&k->wait);
+    if (k->state == QUEUED && !la_health_up(&k->server->health))
+        la_timer_set(&k->next, la_min64(AGAIN_MS, k->interval_ms));
+}
+
+/* Is every place held by an exchange? Tunnels and connections between two exchanges say nothing of the server. */
+static bool all_at_work(const struct la_server *s)
+{
+    int max = atomic_load(&s->max), quiet = 0;
+    for (unsigned i = 0; i < s->workers; i++)
+        quiet += atomic_load(&s->cell[i].idle) + atomic_load(&s->cell[i].parked);
+    return quiet == 0 && atomic_load(&s->budget->used) >= max && atomic_load(&s->tunnels) < max;
+}
+
+static bool answered_since(const struct la_health *h, uint64_t ns)
+{
+    uint64_t last = atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed);
+    return last && last + LA_HEALTH_OK_NS > ns;
+}
+
+/* It has waited for as long as a check may take. */
+static void waited_long(struct checker *k)
+{
+    look_again(k);
+    if (k->state == QUEUED && all_at_work(k->server) && !answered_since(&k->server->health, k->queued_ns))
+        verdict(k, false, "every connection waits for a response");
+}
+
 static void on_deadline(struct la_timer *t)
 {
     struct checker *k = la_container(t, struct checker, deadline);
+    if (k->state == QUEUED) {
+        waited_long(k);
+        return;
+    }
     if (k->state == DIALING) {
         k->late = true;
         verdict(k, false, la_err_info(LA_CONNECT_TIMEOUT)->text);
@@ -304,11 +352,17 @@ static void on_deadline(struct la_timer *t)
         checker_free(k);
 }
 
+/* NULL: a reload took it away. */
+static const char *target_of(const struct checker *k)
+{
+    return k->sampling ? k->status_path : k->path;
+}
+
 /* NULL: it is not to be asked; then a reload took its path away meanwhile, or there is no memory. */
 static struct la_buf *encode(struct checker *k)
 {
     char address[LA_ADDR_TEXT], file[4096];
-    const char *target = k->sampling ? k->status_path : k->path;
+    const char *target = target_of(k);
     if (target == NULL)
         return NULL;
     struct la_slice path = la_slice_str(target);
@@ -338,11 +392,13 @@ static struct la_buf *encode(struct checker *k)
     return k->protocol->encode(k->home->env, &r, &e);
 }
 
-/* A dial begun by start has ended: c is busy and ours, or NULL. */
+/* A dial for the check has ended, or a connection was found for it: c is busy and ours, or NULL. */
 static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
 {
     struct checker *k = arg;
     if (c && !k->late && !k->over && (k->encoded = encode(k)) != NULL) {
+        if (k->state == QUEUED)
+            la_timer_set(&k->deadline, k->timeout_ms);
         k->state = CALLING;
         k->judged = false;
         k->status = 0;
@@ -374,10 +430,15 @@ static void start(struct checker *k, struct la_outlet *o)
     la_timer_set(&k->deadline, k->timeout_ms); /* first: the check may be over within the call */
     if (la_upstreams_dial_check(o, on_dialed, k))
         return;
-    la_timer_stop(&k->deadline);
-    k->state = WAITING;
-    if (!la_health_up(&k->server->health) || k->sampling)
+    if (k->sampling) { /* a sample is not worth a place in front of the requests */
+        rest(k);
         la_timer_set(&k->next, la_min64(AGAIN_MS, k->interval_ms));
+        return;
+    }
+    k->state = QUEUED;
+    k->queued_ns = now_ns(k);
+    la_check_wait_begin(&k->wait, o);
+    look_again(k);
 }
 
 static void on_next(struct la_timer *t)
@@ -391,6 +452,12 @@ static void on_next(struct la_timer *t)
         verdict(k, false, la_err_info(LA_CONNECT_TIMEOUT)->text);
         return;
     }
+    if (k->state == QUEUED && la_timer_is_set(&k->deadline)) {
+        look_again(k);
+        return;
+    }
+    if (k->state == QUEUED) /* the next check begins where this one stands */
+        rest(k);
     if (k->state != WAITING) /* a timeout as long as the interval: its end is near */
         return;
     /* Where both are wanted they take turns. */
@@ -425,6 +492,7 @@ static struct checker *checker_for(struct la_checks *all, struct la_upstream *sh
     k->home = all;
     k->shared = la_upstream_ref(shared);
     k->server = la_server_ref(server);
+    k->wait = (struct la_check_wait){.dials = on_dials, .cb = on_dialed, .arg = k};
     la_list_init(&k->node);
     la_list_push_back(&all->checkers, &k->node);
     la_timer_init(&k->next, all->env->loop, on_next);
@@ -461,6 +529,8 @@ static void configure(struct checker *k, const struct la_conf_upstream *conf)
     k->interval_ms = interval;
     k->timeout_ms = conf->health.timeout_ms;
     k->present = true;
+    if (k->state == QUEUED && target_of(k) == NULL)
+        rest(k);
     if (is_new)
         la_timer_set(&k->next, la_random(&k->home->random) % (la_min64(SPREAD_MS, k->interval_ms) + 1));
     else if (sooner)
@@ -471,6 +541,8 @@ static void configure(struct checker *k, const struct la_conf_upstream *conf)
 static void end(struct checker *k)
 {
     k->over = true;
+    if (k->state == QUEUED)
+        rest(k);
     la_timer_stop(&k->next);
     if (k->state == WAITING)
         checker_free(k);

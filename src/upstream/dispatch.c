@@ -5,8 +5,8 @@
  * and closes.
  *
  * A freed connection: the oldest waiter of any worker, own ones first while the oldest foreign one is less
- * than 1 ms older -> else idle. A freed place goes the same way to a waiter that no dial covers. waiting.c
- * does what can be done for those who wait.
+ * than 1 ms older -> else idle. A freed place goes the same way to a waiter that no dial covers. A health check that
+ * waits comes before all of them. waiting.c does what can be done for those who wait.
  *
  * No wake-up is lost: a waiter is published (sequentially consistent) before pools and budget are looked at
  * once more; a connection or place is put back before the slots are looked at once more. A slot that is
@@ -180,6 +180,22 @@ void la_outlet_give_way(struct la_outlet *o)
             la_conn_shut(la_container(i, struct la_conn, item), LA_CLOSE_PARKED_FOR_CAP);
 }
 
+/* To a health check that waits, here or at another worker: c is idle. True: it is no longer the caller's. looked: it is
+ * known to be quiet. */
+static bool conn_to_check(struct la_conn *c, bool looked)
+{
+    uint64_t now = la_now_ns(c->outlet->branch->home);
+    int other = -1;
+    if (c->outlet->check) {
+        if (looked || quiet_or_end(c, look(c, true, now), now))
+            la_check_take_conn(c, false);
+        return true;
+    }
+    if (c->outlet->branch->home->crew->workers > 1 && (other = la_check_claim_elsewhere(c->outlet)) >= 0)
+        la_conn_hand_over(c, (unsigned)other);
+    return other >= 0;
+}
+
 void la_dispatch_conn(struct la_conn *c, bool arrived)
 {
     struct la_outlet *o = c->outlet;
@@ -209,8 +225,11 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
     uint64_t now = la_now_ns(o->branch->home);
     if (arrived && !parked && !quiet_or_end(c, la_stream_peek(&c->stream), now))
         return;
-    if (parked && arrived) { /* asked for because only parked ones were left: a safe request rides it */
-        if (w && w->replayable && la_stream_peek(&c->stream) == LA_PEEK_QUIET)
+    if (parked && arrived) { /* asked for because only parked ones were left: a check or a safe request rides it */
+        bool quiet = la_stream_peek(&c->stream) == LA_PEEK_QUIET;
+        if (o->check && quiet)
+            la_check_take_conn(c, true);
+        else if (w && w->replayable && quiet)
             la_dispatch_give(w, c, true);
         else
             la_conn_shut(c, LA_CLOSE_PARKED_FOR_CAP);
@@ -229,6 +248,8 @@ void la_dispatch_conn(struct la_conn *c, bool arrived)
         la_outlet_on_clock(&o->clock);
         return;
     }
+    if (!dialed && conn_to_check(c, arrived))
+        return;
     bool alone = going || o->branch->home->crew->workers == 1;
     if (!alone && conn_to_foreign(c, dialed, mine_ns(w)))
         return;
@@ -338,9 +359,16 @@ static void offer_place(struct la_outlet *o, unsigned hops)
             la_place_put(s);
             break;
         }
+        if (la_check_takes_place(o))
+            break;
         struct la_waiter *w = own_uncovered(o);
         uint64_t seen = 0;
-        int other = travels ? foreign_oldest(u, cells, true, &seen) : -1;
+        int other = la_check_claim_elsewhere(o);
+        if (other >= 0) {
+            place_to_foreign(o, (unsigned)other, hops + 1);
+            break;
+        }
+        other = travels ? foreign_oldest(u, cells, true, &seen) : -1;
         if (other >= 0 && la_health_up(&s->health) && (w == NULL || seen + MS < w->arrived_ns)) {
             if (!atomic_compare_exchange_strong(&cells[other].uncovered_ns, &seen, 0))
                 continue;
@@ -351,8 +379,8 @@ static void offer_place(struct la_outlet *o, unsigned hops)
             break;
         la_place_put(s);
         /* Somebody who was published before the place was back may have found none. */
-        if (w != NULL || !travels || !la_health_up(&s->health) || foreign_oldest(u, cells, true, &seen) < 0 ||
-            !la_place_take(s))
+        bool lost = w == NULL && travels && la_health_up(&s->health) && foreign_oldest(u, cells, true, &seen) >= 0;
+        if ((!lost && !la_check_waits_elsewhere(o)) || !la_place_take(s))
             break;
     }
     la_outlet_maybe_end(o);
@@ -381,14 +409,15 @@ static void on_poke(struct la_note *note)
     struct la_outlet *o = la_upstreams_outlet(u, n->server);
     struct la_cell *asks = o ? &la_queue_cells(la_outlet_queue(o))[n->from] : NULL;
     uint64_t seen = asks ? atomic_load(&asks->oldest_ns) : 0;
-    if (seen) {
+    bool check = atomic_load(&n->server->check_waits) == n->from + 1;
+    if (o && (seen || check)) {
         bool goodbye;
         /* Our own waiters are older than what idles here, so an idle one is free to go. */
         struct la_conn *c = la_dispatch_pick(o, n->replayable, n->last_resort, &goodbye);
         if (c == NULL) {
             if (n->last_resort && atomic_load(&asks->uncovered_ns)) /* else a place is on its way */
                 la_dispatch_make_room(o, n->wanting);
-        } else if (atomic_compare_exchange_strong(&asks->oldest_ns, &seen, 0)) {
+        } else if (la_check_claim(n->server, n->from) || (seen && atomic_compare_exchange_strong(&asks->oldest_ns, &seen, 0))) {
             if (goodbye)
                 la_pool_mark(&o->pool, &c->item);
             la_conn_hand_over(c, n->from);

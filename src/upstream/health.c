@@ -23,7 +23,7 @@ static void well_again(struct la_health *h, uint64_t now_ns)
 void la_health_ok(struct la_health *h, uint64_t now_ns)
 {
     well_again(h, now_ns);
-    if (now_ns - atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed) > 100000000u)
+    if (now_ns - atomic_load_explicit(&h->last_ok_ns, memory_order_relaxed) > LA_HEALTH_OK_NS)
         atomic_store_explicit(&h->last_ok_ns, now_ns, memory_order_relaxed);
 }
 

@@ -1,6 +1,6 @@
 /* internal.h: what the files of this layer know of each other: upstreams.c (registry, configurations), conn.c (one
- * connection's I/O), dispatch.c (who gets what comes free), waiting.c (what those who wait can get), balance.c (which server),
- * starving.c (workers that idle connections hold). */
+ * connection's I/O), dispatch.c (who gets what comes free), waiting.c (what those who wait can get), check_wait.c (a health
+ * check that waits), balance.c (which server), starving.c (workers that idle connections hold). */
 #ifndef LASTACK_UPSTREAM_INTERNAL_H
 #define LASTACK_UPSTREAM_INTERNAL_H
 
@@ -88,6 +88,16 @@ void la_dispatch_queue(struct la_queue *q, bool ticked); /* does what it can for
 void la_dispatch_on_tick(struct la_timer *t);
 /* A parked connection, or one that is leaving, ends to make room, unless as many as are wanting do so already. */
 void la_dispatch_make_room(struct la_outlet *o, int wanting);
+
+/* check_wait.c */
+/* A place that is the caller's goes to the check that waits here. False: none does, or there is no port. */
+bool la_check_takes_place(struct la_outlet *o);
+/* An idle or parked connection goes to the check that waits here. */
+void la_check_take_conn(struct la_conn *c, bool goodbye);
+bool la_check_waits_elsewhere(const struct la_outlet *o);
+/* What comes free shall go to the check that waits at this worker. False: none does, or somebody else was first. */
+bool la_check_claim(struct la_server *s, unsigned worker);
+int la_check_claim_elsewhere(const struct la_outlet *o); /* at another worker, which is returned; -1: nowhere */
 
 /* starving.c */
 /* Must a connection that came free end, so that the application's worker can take another one? */

@@ -21,6 +21,7 @@ static struct reaper *reaper_of(struct la_upstreams *u)
 
 static void outlet_free(struct la_outlet *o)
 {
+    la_assert(o->check == NULL);
     la_lines_close(o);
     la_timer_stop(&o->clock);
     la_list_remove(&o->node);

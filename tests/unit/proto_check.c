@@ -219,7 +219,7 @@ static void setup(void)
     conf.pool.goodbye_ms = 50;
     conf.timeouts.connect_ms = 1000;
     conf.queue.length = 10;
-    conf.queue.timeout_ms = 1000;
+    conf.queue.timeout_ms = 60000;
     conf.health.path = path;
     conf.health.interval_ms = 20;
     conf.health.unhealthy = 2;
@@ -273,19 +273,160 @@ static void spared(void)
     atomic_store(&server->health.last_ok_ns, 0);
     UNTIL(asked >= before + 2);
 
-    run(100); /* no place: the server is at work */
-    places_come_back();
-    while (la_place_take(server))
-        ;
-    run(30);
-    before = asked;
-    run(200);
-    CHECK(asked == before && la_health_up(&server->health));
-    while (atomic_load(&server->budget->used))
-        la_place_put(server);
-    UNTIL(asked > before);
     conf.health.interval_ms = 20;
     apply();
+}
+
+/* ---- no place, and nothing idle ---- */
+
+static struct la_conn *held[3]; /* by whom it is waited for */
+
+static void on_conn(struct la_waiter *w, struct la_conn *c);
+static void on_fail(struct la_waiter *w, enum la_err e)
+{
+    (void)w;
+    (void)e;
+}
+static struct la_waiter waiter[3] = {{.replayable = true, .on_conn = on_conn, .on_fail = on_fail},
+                                     {.replayable = true, .on_conn = on_conn, .on_fail = on_fail},
+                                     {.replayable = true, .on_conn = on_conn, .on_fail = on_fail}};
+
+static void on_conn(struct la_waiter *w, struct la_conn *c)
+{
+    held[w - waiter] = c;
+}
+
+/* Two requests hold the two places; no check is under way. */
+static void all_at_work(void)
+{
+    enum la_err err;
+    char *path = conf.health.path;
+    conf.health.path = NULL;
+    apply();
+    places_come_back();
+    for (int i = 0; i < 2; i++) {
+        waiter[i].arrived_ns = 0;
+        held[i] = la_upstreams_acquire(la_upstreams_branch(ups, shared), &waiter[i], &err);
+        UNTIL(held[i] != NULL);
+    }
+    conf.health.path = path;
+}
+
+static void let_go(int i, enum la_verdict v)
+{
+    la_conn_release(&held[i], v, LA_CLOSE_ABORTED);
+}
+
+static bool check_waits(void)
+{
+    return atomic_load(&server->check_waits) == 1;
+}
+
+static void a_hung_server_is_down(void)
+{
+    all_at_work();
+    unsigned before = asked;
+    conf.health.timeout_ms = 20;
+    apply();
+    CHECK(becomes(false));
+    CHECK_EQ(asked, before);
+    server_is(GOOD);
+    let_go(0, LA_RESET); /* its place is the check's */
+    CHECK(becomes(true));
+    let_go(1, LA_RESET);
+}
+
+static void one_that_answers_is_not(void)
+{
+    all_at_work();
+    conf.health.timeout_ms = 100;
+    apply();
+    UNTIL(check_waits());
+    atomic_store(&server->health.last_ok_ns, la_clock_ns() + 3600u * 1000000000ull);
+    run(300);
+    CHECK(la_health_up(&server->health));
+    atomic_store(&server->health.last_ok_ns, 0);
+    let_go(0, LA_RESET);
+    let_go(1, LA_RESET);
+}
+
+static void tunnels_say_nothing(void)
+{
+    all_at_work();
+    atomic_store(&server->tunnels, 2);
+    conf.health.timeout_ms = 20;
+    apply();
+    UNTIL(check_waits());
+    run(300);
+    CHECK(la_health_up(&server->health));
+    atomic_store(&server->tunnels, 0);
+    server_is(GOOD);
+    let_go(0, LA_RESET);
+    let_go(1, LA_RESET);
+}
+
+static void a_check_comes_first(void)
+{
+    enum la_err err;
+    all_at_work();
+    server_is(GOOD);
+    waiter[2].arrived_ns = 0;
+    held[2] = NULL;
+    CHECK(la_upstreams_acquire(la_upstreams_branch(ups, shared), &waiter[2], &err) == NULL && err == LA_OK);
+    UNTIL(check_waits());
+    unsigned before = asked;
+    let_go(0, LA_REUSE); /* a connection that comes free */
+    CHECK(!check_waits() && held[2] == NULL);
+    UNTIL(asked > before && held[2] != NULL); /* and then its place */
+    UNTIL(check_waits());
+    before = asked;
+    let_go(1, LA_RESET); /* a place that does */
+    UNTIL(asked > before);
+    let_go(2, LA_RESET);
+    CHECK(la_health_up(&server->health));
+}
+
+/* Forgotten with its path, with its server, and at the end. */
+static void nobody_waits_for_what_is_gone(void)
+{
+    char *path = conf.health.path;
+    all_at_work();
+    server_is(GOOD);
+    UNTIL(check_waits());
+    conf.health.path = NULL;
+    apply();
+    CHECK(!check_waits());
+    conf.health.path = path;
+    apply();
+    UNTIL(check_waits());
+    la_upstreams_apply(ups, NULL, 0);
+    la_checks_apply(checks, NULL, 0);
+    CHECK(!check_waits());
+    apply();
+    UNTIL(check_waits());
+    la_checks_drain(checks);
+    CHECK(!check_waits());
+    la_checks_free(&checks);
+    checks = la_checks_new(&env, ups);
+    apply();
+    UNTIL(check_waits());
+    la_checks_free(&checks);
+    CHECK(!check_waits());
+    checks = la_checks_new(&env, ups);
+    let_go(0, LA_RESET);
+    let_go(1, LA_RESET);
+    apply();
+}
+
+static void full(void)
+{
+    a_hung_server_is_down();
+    one_that_answers_is_not();
+    tunnels_say_nothing();
+    a_check_comes_first();
+    nobody_waits_for_what_is_gone();
+    server_is(GOOD);
+    CHECK(becomes(true));
 }
 
 static void reloads(void)
@@ -372,6 +513,7 @@ int main(void)
     setup();
     good_and_bad();
     spared();
+    full();
     reloads();
     the_end();
     return TEST_DONE();

@@ -139,6 +139,49 @@ def test_checks_are_spared_under_load(run):
 
 
 @pytest.mark.sanitizer
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_server_that_hangs_on_all_its_places_is_down(run, workers):
+    """No check gets a connection, and nobody an answer: that is one. What comes free first is the check's, whoever waits."""
+    gate, hung = threading.Event(), []
+
+    def serve(c):
+        while (r := c.request()):
+            if not gate.is_set():
+                hung.append(r.target)
+                gate.wait(30)
+            last = "close" in (r.get("Connection") or "")
+            c.reply(200, b"well", "Connection: close\r\n" if last else "")
+            if last:
+                return
+    origin = run.origin(serve)
+    lastack, port = run.front([origin], workers=workers, pool={"max": 2}, queue={"timeout": "30s"}, timeouts={"response": "60s"},
+                              health={"path": "/health", "interval": "500ms", "timeout": "200ms", "unhealthy": 2})
+    clients = [run.own(Client(port, timeout=30)) for _ in range(6)]
+    for c in clients:
+        c.send(request("/slow"))
+    until(lambda: hung.count("/slow") == 2, 10 * SLOW, "both places to be taken")
+    until(lambda: not up(lastack, origin), 10 * SLOW, "the server to be down")
+    gate.set()
+    assert [c.final().status for c in clients] == [200] * 6
+    until(lambda: up(lastack, origin), 10 * SLOW, "the server to be up")
+
+
+@pytest.mark.sanitizer
+def test_a_check_gets_what_idles_at_another_worker(run):
+    """There is one place, and the connection that holds it is whose the client's worker was: it becomes the check's goodbye."""
+    origin = run.origin()
+    lastack, port = run.front([origin], workers=4, pool={"max": 1}, health={"path": "/health", "interval": "300ms", "timeout": "300ms", "unhealthy": 100})
+
+    def checks():
+        return sum(m.target == "/health" for _, m in origin.requests)
+    for _ in range(4):  # clients come to any of the workers
+        assert get(port).status == 200
+        before = checks()
+        until(lambda: checks() > before, 10 * SLOW, "a check")
+    assert up(lastack, origin)
+
+
+@pytest.mark.sanitizer
 def test_a_drain_lets_a_check_end(run):
     """It is under way when SIGTERM comes: its answer is read, and the server hangs up."""
     gate, held, answered = threading.Event(), threading.Event(), threading.Event()
