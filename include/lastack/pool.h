@@ -51,6 +51,8 @@ struct la_pick la_pool_pick(struct la_pool *p, uint64_t now_ns, bool replayable,
 
 /* Is this exchange its connection's last: max_requests, max_age, shrink, drain? Asked when it takes a request. */
 bool la_pool_says_goodbye(const struct la_pool *p, const struct la_pool_item *i, uint64_t now_ns);
+/* The same for one whose goodbye is no request: was the one that it took last its last? */
+bool la_pool_had_last(const struct la_pool *p, const struct la_pool_item *i, uint64_t now_ns);
 
 /* The one to be closed so that a request need not wait: the oldest parked, then the oldest leaving one that had its time. NULL: none. */
 struct la_pool_item *la_pool_give_up(struct la_pool *p, uint64_t now_ns, enum la_close_cause *cause);

@@ -199,13 +199,17 @@ static void failed(struct la_line *l, enum la_err e)
                        o->branch->shared->name, la_err_info(e)->text);
 }
 
-/* Is it to end? A drained one goes when nothing waits; the others when they have carried something. */
-static bool should_end(const struct la_line *l)
+/* Has it carried something, and that was its last? One that is drained takes what there is. */
+static bool had_last(const struct la_line *l)
 {
     const struct la_pool *p = &l->outlet->pool;
-    if (p->draining)
-        return l->waiting == 0;
-    return l->conn->item.requests > 0 && la_pool_says_goodbye(p, &l->conn->item, la_now_ns(home(l)));
+    return !p->draining && l->conn->item.requests > 0 && la_pool_had_last(p, &l->conn->item, la_now_ns(home(l)));
+}
+
+/* Is it to end? A drained one goes when nothing waits. */
+static bool should_end(const struct la_line *l)
+{
+    return l->outlet->pool.draining ? l->waiting == 0 : had_last(l);
 }
 
 /* ---- reading ---- */
@@ -445,7 +449,7 @@ void la_line_flush(struct la_line *l)
             l->ending = true;
             la_pool_mark(&l->outlet->pool, &conn->item);
         }
-        while (!l->ending && l->ahead < LA_LINE_AHEAD && pick(l))
+        while (!l->ending && l->ahead < LA_LINE_AHEAD && !had_last(l) && pick(l))
             ;
     } while (l->ahead && write_some(l, &gone) && l->conn == conn && gone < LA_TURN_BYTES);
     if (l->conn != conn)
@@ -514,6 +518,7 @@ static void on_dialed(void *arg, struct la_conn *c, enum la_err e)
     }
     l->state = LINE_UP;
     l->conn = c;
+    c->item.requests = 0; /* its asks count, not that it was taken for them */
     l->replies = 0;
     l->reply_ns = la_now_ns(home(l));
     c->owner = l;

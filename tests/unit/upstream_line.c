@@ -293,9 +293,10 @@ static struct la_upstreams worker;
 static struct la_branch branch;
 static struct la_outlet outlet;
 
+static struct la_conf_upstream conf = {.timeouts.response_ms = 1000};
+
 static void begin(void)
 {
-    static struct la_conf_upstream conf = {.timeouts.response_ms = 1000};
     static struct la_upstream_stats stats;
     static struct la_budget budget;
     static struct la_upstream shared = {.name = (char *)(uintptr_t)"test"};
@@ -418,6 +419,61 @@ static void turns(bool body)
     end();
 }
 
+/* ---- so many asks of a connection, and no more ---- */
+
+#define MOST  5u
+#define TURNS 8u
+
+static void ask_safely(void)
+{
+    struct one *n = &one[asked];
+    n->number = asked++;
+    n->seen = 1;
+    snprintf(n->head, sizeof n->head, "%06u\n", n->number);
+    n->ask = (struct la_ask){.on = &events, .head = la_slice(n->head, 7), .due_ns = now_ns + 100000000000u, .safe = true};
+    la_lines_ask(&outlet, &lanes[0], &n->ask);
+}
+
+static void answer(unsigned n)
+{
+    to_proxy_n = to_proxy_at = 0;
+    for (unsigned i = over, to = over + n; i < to; i++, to_proxy_n += 7)
+        memcpy(to_proxy + to_proxy_n, one[i].head, 7);
+    while (up && to_proxy_at < to_proxy_n)
+        readable();
+}
+
+static void counts(bool pipelined)
+{
+    begin();
+    wide = true;
+    conf.pool.max_requests = MOST;
+    for (unsigned i = 0; pipelined && i < TURNS * MOST; i++)
+        ask_safely();
+    for (unsigned i = 0; i < TURNS; i++) {
+        taken = 0;
+        for (unsigned k = 0; k < MOST; k++) {
+            if (!pipelined)
+                ask_safely();
+            while (k == 0 && dial_cb == NULL)
+                later(RETRY_MS);
+            if (k == 0)
+                dialed(true);
+            flush_now();
+            CHECK(up != NULL);
+            CHECK_EQ(taken, (pipelined ? MOST : k + 1) * 7);
+            answer(1);
+        }
+        flush_now();
+        CHECK(up == NULL); /* goodbye was said */
+        CHECK_EQ(taken, MOST * 7 + 5);
+    }
+    CHECK_EQ(over, TURNS * MOST);
+    wide = false;
+    conf.pool.max_requests = 0;
+    end();
+}
+
 int main(int argc, char **argv)
 {
     unsigned answered = 0;
@@ -430,5 +486,7 @@ int main(int argc, char **argv)
     CHECK(restarted > 0);
     turns(true);
     turns(false);
+    counts(false);
+    counts(true);
     return TEST_DONE();
 }

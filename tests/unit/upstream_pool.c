@@ -240,7 +240,11 @@ static void goodbyes(void)
     CHECK(!la_pool_says_goodbye(&pool, &item[0], now));
     item[0].requests = 2; /* the next one is the third */
     CHECK(la_pool_says_goodbye(&pool, &item[0], now));
+    CHECK(!la_pool_had_last(&pool, &item[0], now));
+    item[0].requests = 3;
+    CHECK(la_pool_had_last(&pool, &item[0], now));
     conf.pool.max_requests = 0;
+    CHECK(!la_pool_had_last(&pool, &item[0], now));
     item[0].last_by_ns = now + 1;
     CHECK(!la_pool_says_goodbye(&pool, &item[0], now));
     CHECK(la_pool_says_goodbye(&pool, &item[0], now + 1));

@@ -1,5 +1,6 @@
 """The memcached protocol: every command answered as memcached itself answers it, and memcached's own conformance test."""
 import base64
+import collections
 import json
 import os
 import re
@@ -311,15 +312,27 @@ def test_connections_are_few_and_closed_by_the_server(run):
     assert mc.connections(server.port).get("TIME-WAIT", 0) == 0
 
 
-def test_max_requests_says_quit(run):
-    server, = mc.start(run)
-    p, port = mc.front(run, [server], pool={"max": 1, "max_requests": 10}, top={"workers": 1})
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("at_once", [1, 40, 100])
+def test_max_requests_says_quit(run, at_once):
+    """So many commands, pipelined or not, and then quit, on each connection."""
+    heard = collections.defaultdict(list)
+
+    def serve(c):
+        while (line := c.recv_line()) not in (None, b"quit"):
+            heard[c.number].append(line)
+            c.send(b"END\r\n")
+        heard[c.number].append(line)
+    fake = run.own(mc.Fake(serve))
+    p, port = mc.front(run, [fake], pool={"max": 1, "max_requests": 10}, top={"workers": 1}, health={"interval": "1h"})
     with mc.Client(port) as c:
-        for n in range(100):
-            assert c.set(b"k%d" % n, b"x") == b"STORED\r\n"
-    m = p.metrics()
-    assert m.sum("lastack_connections_closed_total", reason="goodbye") >= 9
-    assert m.sum("lastack_connections_closed_total", by="proxy") == 0
+        for n in range(0, 200, at_once):
+            c.send(b"get k\r\n" * at_once)
+            for _ in range(at_once):
+                assert c.line() == b"END\r\n"
+    until(lambda: p.metrics().sum("lastack_connections_closed_total", reason="goodbye") == 20, 10, "all goodbyes")
+    assert list(heard.values()) == [[b"get k"] * 10 + [b"quit"]] * 20
+    assert p.metrics().sum("lastack_connections_closed_total") == 20
 
 
 def test_unix_socket(run):
