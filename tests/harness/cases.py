@@ -15,7 +15,7 @@ those of memcached/ are written alike, wire/test_memcached_cases.py says what di
 
 In lines: \\r \\n \\t \\\\ \\xNN, and \\*N{text} for text N times. Codes are those of wire/test_http_cases.py. Options:
 
-    status=400,413   what a refusal may be (default 400)
+    status=400,413   what a refusal may be (default 400); FORWARD closes: of what follows, which is not looked at without it
     requests=2       how many requests the server must see (default 1)
     fin              the client sends FIN behind the bytes
     closes           the connection must end after the responses

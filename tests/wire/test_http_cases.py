@@ -9,12 +9,16 @@ code                          passes when
 REJECT_CLOSE                  an answer of `status` and the end; the server saw no complete request
 ABORT_STREAM                  no 2xx, and the end; the server saw no complete request
 LIMIT                         refused (`status`) or served, nothing else
-FORWARD                       the server saw exactly `requests`, each was answered 200, the connection goes on (or `closes`)
+FORWARD                       the server saw exactly `requests`, each was answered 200, the connection goes on (or `closes`; with
+                              `status` what follows is refused before that)
 EITHER                        refused, or one request forwarded
 RELAY, RELAY_NOREUSE          the response came through; _NOREUSE: its connection served nobody after it
 EITHER_OK, EITHER_NOREUSE     the same, or 502
 BAD_GATEWAY                   502; the connection served nobody after it
 TRUNCATE                      502, or the client can see that the response is incomplete; no reuse
+
+Where a code leaves a choice, it is the same one in all these ways: the first one's status and number of requests are compared
+with the others'.
 
 In every case the server gets nothing but canonical requests with the proxy's own field, and another client's request, on a
 connection that is open all the time, gets its own answer."""
@@ -68,6 +72,7 @@ class World:
              listen("stage", upstream="stage"), listen("stage-tls", upstream="stage-tls"), listen("gate")],
             routes=[{"host": "never.test", "path": "/", "upstream": "app", "listen": ["gate"]}], workers=1)
         self.proxy, self.number = run.proxy(conf), 0
+        self.outcome = {}  # of each case: the way it was run first, and what came of it
         self.gate = run.own(Client(self.ports["gate"], timeout=20))
         self.victims = {name: self.new_victim(name) for name in ("web", "stage", "stage-tls")}
         for player in self.players.values():
@@ -116,7 +121,7 @@ class Talk:
 
     def __init__(self, port, head=False, tls=None):
         self.client, self.head = Client(port, timeout=15, tls=tls), head
-        self.interim, self.ended, self.cut, self.raw_end = [], False, False, b""
+        self.interim, self.statuses, self.ended, self.cut, self.raw_end = [], [], False, False, b""
         self.rude = False  # the connection ended without a close_notify
 
     def send(self, data):
@@ -142,6 +147,7 @@ class Talk:
             else:
                 if m.status >= 200:
                     self.head = False
+                    self.statuses.append(m.status)
                     return m
                 self.interim.append(m.status)
         return None
@@ -159,6 +165,16 @@ def own(m, target):
     return m is not None and m.status == 200 and m.get("X-Target") == target[:60]
 
 
+def compare(world, case, way, status, forwarded, why):
+    """The same bytes come to the same, whichever way they come. What a client lost by its own haste says nothing, nor
+    whether a response that breaks off was relayed already, nor what padding has brought over a bound."""
+    if why or case.code == "TRUNCATE" or ("hasty" in case and status is None) or (case.code == "LIMIT" and way == "padded"):
+        return
+    first_way, first = world.outcome.setdefault(str(case), (way, (status, forwarded)))
+    if (status, forwarded) != first:
+        why.append(f"status {status}, forwarded {forwarded}; {first_way}: status {first[0]}, forwarded {first[1]}")
+
+
 # ---- cases of clients ----
 
 def read_forwarded(case, talk, n, way, why):
@@ -174,6 +190,8 @@ def read_forwarded(case, talk, n, way, why):
         m = talk.final()
         if m is not None and m.status < 400:
             why.append(f"went on with {m!r}")
+        if "status" in case and (m is None or m.status not in case.statuses):
+            why.append(f"what follows is answered {m!r}")
         if not talk.over():
             why.append("not closed")
         return
@@ -232,6 +250,7 @@ def judge_seen(world, case, before, way, why):
         why.append(f"the server saw {ours!r}")
     for i, m in enumerate(ours):
         why += case.unseen(i + 1, m)
+    return len(ours)
 
 
 def run_client_case(world, case, way, rng):
@@ -280,7 +299,9 @@ def run_client_case(world, case, way, rng):
     if not asked:
         world.ask_victim("web")
     why += world.victim("web")
-    judge_seen(world, case, before, way, why)
+    forwarded = judge_seen(world, case, before, way, why)
+    status = next(iter(talk.statuses[way == "preceded":]), None)
+    compare(world, case, way, status, forwarded, why)
     return why
 
 
@@ -355,6 +376,8 @@ def run_server_case(world, case, way, rng):
         why.append("not reused")
     why += [f"not canonical: {b!r}" for b in player.bad]
     player.bad.clear()
+    if "again" not in case:
+        compare(world, case, way, m and m.status, len(of_case), why)
     return why
 
 
