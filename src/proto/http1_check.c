@@ -314,7 +314,7 @@ static bool all_at_work(const struct la_server *s)
     int max = atomic_load(&s->max), quiet = 0;
     for (unsigned i = 0; i < s->workers; i++)
         quiet += atomic_load(&s->cell[i].idle) + atomic_load(&s->cell[i].parked);
-    return quiet == 0 && atomic_load(&s->budget->used) >= max && atomic_load(&s->tunnels) < max;
+    return quiet == 0 && atomic_load(&s->budget->used) >= max && atomic_load(&s->budget->tunnels) < max;
 }
 
 static bool answered_since(const struct la_health *h, uint64_t ns)

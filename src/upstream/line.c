@@ -199,17 +199,27 @@ static void failed(struct la_line *l, enum la_err e)
                        o->branch->shared->name, la_err_info(e)->text);
 }
 
+/* Beyond this worker's share, after a reload that made it smaller? No new asks come to it. */
+static bool is_surplus(const struct la_line *l)
+{
+    unsigned share = la_line_share(l->outlet);
+    for (unsigned i = 0; i < share; i++)
+        if (l->outlet->lines.line[i] == l)
+            return false;
+    return true;
+}
+
 /* Has it carried something, and that was its last? One that is drained takes what there is. */
 static bool had_last(const struct la_line *l)
 {
     const struct la_pool *p = &l->outlet->pool;
-    return !p->draining && l->conn->item.requests > 0 && la_pool_had_last(p, &l->conn->item, la_now_ns(home(l)));
+    return !p->draining && !is_surplus(l) && l->conn->item.requests > 0 && la_pool_had_last(p, &l->conn->item, la_now_ns(home(l)));
 }
 
-/* Is it to end? A drained one goes when nothing waits. */
+/* Is it to end? A drained one, and one too many, goes when nothing waits. */
 static bool should_end(const struct la_line *l)
 {
-    return l->outlet->pool.draining ? l->waiting == 0 : had_last(l);
+    return l->outlet->pool.draining || is_surplus(l) ? l->waiting == 0 : had_last(l);
 }
 
 /* ---- reading ---- */

@@ -152,13 +152,9 @@ static void park(struct la_pool *p, uint64_t now_ns)
         la_pool_move(p, i, LA_CONN_PARKED, now_ns);
 }
 
-/* Is it to end with this number of requests? */
-static bool ends_with(const struct la_pool *p, const struct la_pool_item *i, uint64_t requests, uint64_t now_ns)
+/* Has it served for long enough with this number of requests? */
+static bool outlived(const struct la_pool *p, const struct la_pool_item *i, uint64_t requests, uint64_t now_ns)
 {
-    if (p->conf->send_proxy) /* the header is one client's */
-        return true;
-    if (p->draining || la_server_surplus(p->server))
-        return true;
     if (p->conf->pool.max_requests && requests >= p->conf->pool.max_requests)
         return true;
     return i->last_by_ns && now_ns >= i->last_by_ns;
@@ -166,12 +162,16 @@ static bool ends_with(const struct la_pool *p, const struct la_pool_item *i, uin
 
 bool la_pool_says_goodbye(const struct la_pool *p, const struct la_pool_item *i, uint64_t now_ns)
 {
-    return ends_with(p, i, i->requests + 1, now_ns);
+    if (p->conf->send_proxy) /* the header is one client's */
+        return true;
+    if (p->draining || la_server_surplus(p->server))
+        return true;
+    return outlived(p, i, i->requests + 1, now_ns);
 }
 
 bool la_pool_had_last(const struct la_pool *p, const struct la_pool_item *i, uint64_t now_ns)
 {
-    return ends_with(p, i, i->requests, now_ns);
+    return outlived(p, i, i->requests, now_ns);
 }
 
 struct la_pick la_pool_pick(struct la_pool *p, uint64_t now_ns, bool replayable, bool last_resort)

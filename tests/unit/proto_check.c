@@ -353,13 +353,13 @@ static void one_that_answers_is_not(void)
 static void tunnels_say_nothing(void)
 {
     all_at_work();
-    atomic_store(&server->tunnels, 2);
+    atomic_store(&server->budget->tunnels, 2);
     conf.health.timeout_ms = 20;
     apply();
     UNTIL(check_waits());
     run(300);
     CHECK(la_health_up(&server->health));
-    atomic_store(&server->tunnels, 0);
+    atomic_store(&server->budget->tunnels, 0);
     server_is(GOOD);
     let_go(0, LA_RESET);
     let_go(1, LA_RESET);

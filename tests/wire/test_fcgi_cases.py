@@ -26,6 +26,7 @@ class FcgiWorld(World):
     """The same world, its two servers behind FastCGI."""
 
     def __init__(self, run, mode):
+        self.outcome = {}
         root = os.path.realpath(run.folder(f"www-{mode}"))
         for name in "index.php", "a/b.php", "uploads/a.jpg":
             os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)

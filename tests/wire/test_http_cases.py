@@ -55,6 +55,7 @@ class World:
     """The proxy, its servers, and the clients that stay: a victim for each stage and one for barriers."""
 
     def __init__(self, run, mode):
+        self.outcome = {}  # of each case: the way it was run first, and what came of it
         ca = Authority(run.folder("ca"))
         pair = ca.issue()
         self.recorder = run.own(Strict())
@@ -72,7 +73,6 @@ class World:
              listen("stage", upstream="stage"), listen("stage-tls", upstream="stage-tls"), listen("gate")],
             routes=[{"host": "never.test", "path": "/", "upstream": "app", "listen": ["gate"]}], workers=1)
         self.proxy, self.number = run.proxy(conf), 0
-        self.outcome = {}  # of each case: the way it was run first, and what came of it
         self.gate = run.own(Client(self.ports["gate"], timeout=20))
         self.victims = {name: self.new_victim(name) for name in ("web", "stage", "stage-tls")}
         for player in self.players.values():
