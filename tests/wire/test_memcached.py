@@ -1,6 +1,7 @@
 """The memcached protocol: every command answered as memcached itself answers it, and memcached's own conformance test."""
 import base64
 import collections
+import copy
 import json
 import os
 import re
@@ -455,3 +456,20 @@ def test_what_is_spooled_reaches_a_reader_of_large_buffers(run):
             for _ in range(3):
                 assert c.values() == {b"large": large}
     until(lambda: p.metrics().sum("lastack_disk_used_bytes") == 0, 10, "the spool to be given back")
+
+
+@pytest.mark.sanitizer
+def test_fewer_connections_after_a_reload(run):
+    """The line that is one too many goes, not the one that all commands go to."""
+    server, = mc.start(run)
+    p, port = mc.front(run, [server], top={"workers": 1}, pool={"max": 2}, timeouts={"response": "10s"})
+    with mc.Client(port) as c:
+        assert c.set(b"big", b"v" * 200000) == b"STORED\r\n" and c.set(b"k", b"v") == b"STORED\r\n"
+        assert p.metrics().sum("lastack_connections", upstream="cache") == 2
+        conf = copy.deepcopy(p.conf)
+        conf["upstreams"]["cache"]["pool"]["max"] = 1
+        p.reload(conf)
+        until(lambda: p.metrics().sum("lastack_connections", upstream="cache") == 1, 10, "one to go")
+        for _ in range(5):
+            assert c.get(b"k") == {b"k": b"v"} and c.get(b"big") == {b"big": b"v" * 200000}
+    assert p.metrics().sum("lastack_errors_total") == 0
