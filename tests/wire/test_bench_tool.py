@@ -33,7 +33,7 @@ class Bench:
 class Owned(subprocess.Popen):
     def __init__(self, words, sockets):
         super().__init__(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"TMPDIR": sockets},
-                         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # whoever runs the tests may ignore it
+                         preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in (signal.SIGHUP, signal.SIGINT)])  # which the tests' shell may ignore
 
     def close(self):
         if self.poll() is None:
