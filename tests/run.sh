@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 case "${1:-}" in
-"") FUZZ_SECONDS=3; packages=tests ;;
+"") FUZZ_SECONDS=2; packages=tests ;;
 --full) FUZZ_SECONDS=60; packages=full; LASTACK_FULL=1; export LASTACK_FULL ;;
 *) echo "usage: sh tests/run.sh [--full]" >&2; exit 2 ;;
 esac

@@ -46,7 +46,7 @@ def test_max_age(run):
     net = run.net()
     back = backend(run, net, delay_us=1000)
     lastack = start(run, net, upstream(net, pool={"max": 16, "max_age": "2s"}))
-    clean(run.load(target(net), host=net.client, clients=64, duration_ms=scale(7, 30) * 1000).result())
+    clean(run.load(target(net), host=net.client, clients=64, duration_ms=scale(5, 30) * 1000).result())
     seen = until(lambda: (lambda s: s if s["goodbyes"] == s["goodbye_closed_by_origin"] else None)(back.stats()), 5, "the closes")
     by_the_backend(net, seen, 16 * 2)
     assert set(causes(lastack)) <= {("backend", "goodbye"), ("backend", "max_age")}, causes(lastack)
@@ -57,7 +57,7 @@ def test_shrink_by_reload(run):
     back = backend(run, net, delay_us=3000)
     app = upstream(net, pool={"max": 64})
     lastack = start(run, net, app)
-    load = run.load(target(net), host=net.client, clients=256, duration_ms=scale(6, 20) * 1000)
+    load = run.load(target(net), host=net.client, clients=256, duration_ms=scale(5, 20) * 1000)
     until(lambda: back.stats()["open"] == 64, 10, "a pool of 64")
     conf = dict(lastack.conf)
     conf["upstreams"] = {"app": {**app, "pool": {"max": 8}}}

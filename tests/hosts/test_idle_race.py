@@ -62,7 +62,7 @@ def fields(run, *idles_and_lanes):
 def test_no_request_is_lost_or_doubled_around_the_timeout(run):
     all_fields = fields(run, (0.3, 12), (1, 12), (2, 12), (5, 12))
     for f in all_fields:
-        f.load(0.5, 1.5, scale(20, 120), "GET=50,POST=50")
+        f.load(0.5, 1.5, scale(14, 120), "GET=50,POST=50")
     for f in all_fields:
         results = f.results()
         assert sum(r["done"] for r in results) > f.lanes * 2

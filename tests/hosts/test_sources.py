@@ -71,7 +71,7 @@ def test_all_ports_gone(run):
     net = run.net(ports=50)
     backend = run.backend(host=net.backend, address=net.backends[0], port=9000, delay_us=5000)
     lastack = start(run, net, upstream(net, pool={"max": 64}))
-    seconds = scale(8, 45)
+    seconds = scale(6, 45)
     began = time.monotonic()
     load = run.load(target(net), host=net.client, clients=256, duration_ms=seconds * 1000)
     until(lambda: len(mine(net, lastack, "established")) == 50, 10, "all 50 ports in use")

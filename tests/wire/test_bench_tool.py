@@ -78,7 +78,7 @@ def test_workers_and_drift(run):
         assert f"pool: {{ max: {report['verdict']['size']} }}" in out
         levels = [r for r in report["runs"] if r["stage"] == "level"]
         assert [round(r["rate"] / levels[-1]["rate"] * 0.95, 2) for r in levels] == [0.5, 0.7, 0.85, 0.95]
-        assert 0.8 < levels[-1]["rate"] / report["verdict"]["best_throughput"] <= 0.96
+        assert 0.7 < levels[-1]["rate"] / report["verdict"]["best_throughput"] < 1.1
     else:
         assert code == 1 and report["verdict"]["reason"].startswith("cannot tell: ") and report["verdict"]["size"] is None, out
     best = {r["size"]: r["throughput"] for r in report["runs"]}

@@ -371,7 +371,7 @@ def test_nginx_hangs_up_first(run, ca):
     for name in ("TLSv1.2", "TLSv1.3"):
         server = nginx(run, ca.issue(), keepalive_timeout="1s", more=f"ssl_protocols {name}; client_header_timeout 1s;")
         proxy, port = run.front([server], tls={"ca": ca.certificate}, pool={"max": 8})
-        fronts.append((proxy, port, run.load(port, clients=8, duration_ms=scale(6000, 60000), gap_min_ms=500, gap_max_ms=1500)))
+        fronts.append((proxy, port, run.load(port, clients=8, duration_ms=scale(4000, 60000), gap_min_ms=500, gap_max_ms=1500)))
     for proxy, port, load in fronts:
         clean(load.result())
         over(proxy)
