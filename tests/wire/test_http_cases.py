@@ -41,9 +41,9 @@ MODES = ("buffer", "stream")
 SEED = int(os.environ.get("LASTACK_SEED") or int.from_bytes(os.urandom(3), "big"))
 NONCE = "n0nce77"
 FIRST_LINE = re.compile(rb"^(?:\r\n)*[^\r\n ]+ [^\r\n ]+ HTTP/1\.[01]\r\n")
-WAYS = {"whole": 1, "random": scale(2, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100),
+WAYS = {"whole": 1, "random": scale(1, 40), "bytes": 1, "preceded": 1, "followed": 1, "padded": scale(1, 10), "pair": scale(1, 100),
         "tls": scale(1, 10)}
-SERVER_WAYS = {"whole": 1, "random": scale(3, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100), "tls": scale(1, 10)}
+SERVER_WAYS = {"whole": 1, "random": scale(1, 40), "bytes": 1, "preceded": 1, "pair": scale(1, 100), "tls": scale(1, 10)}
 CUT = {"pair": "random", "tls": "random"}  # how these ways cut a client's bytes
 
 
