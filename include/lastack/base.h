@@ -25,6 +25,12 @@ static inline uint64_t la_min64(uint64_t a, uint64_t b) { return a < b ? a : b; 
 static inline uint64_t la_max64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 /* Time since then; 0 when then is later, as another thread's present time may be. */
 static inline uint64_t la_since(uint64_t now, uint64_t then) { return now > then ? now - then : 0; }
+/* Milliseconds left of ms since then_ns; 0: they are over. */
+static inline uint64_t la_ms_left(uint64_t ms, uint64_t now_ns, uint64_t then_ns)
+{
+    uint64_t spent = la_since(now_ns, then_ns) / 1000000u;
+    return ms > spent ? ms - spent : 0;
+}
 
 /* Bytes that someone else owns. Never NUL-terminated by promise. */
 struct la_slice {

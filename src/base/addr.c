@@ -47,11 +47,16 @@ static void set_v4(struct la_addr *out, struct in_addr ip, uint16_t port)
 }
 
 /* An IPv4 address in IPv6's clothes (::ffff:10.0.0.1) is the IPv4 address: one address has one meaning. */
+static bool is_mapped(const struct in6_addr *ip, struct in_addr *v4)
+{
+    memcpy(v4, ip->s6_addr + 12, sizeof *v4);
+    return IN6_IS_ADDR_V4MAPPED(ip);
+}
+
 static void set_v6(struct la_addr *out, const struct in6_addr *ip, uint32_t scope, uint16_t port)
 {
-    if (IN6_IS_ADDR_V4MAPPED(ip)) {
-        struct in_addr v4;
-        memcpy(&v4, ip->s6_addr + 12, sizeof v4);
+    struct in_addr v4;
+    if (is_mapped(ip, &v4)) {
         set_v4(out, v4, port);
         return;
     }
@@ -357,13 +362,13 @@ bool la_net_parse(struct la_net *out, struct la_slice text)
     uint16_t most = bits;
     if (slash && (!parse_port(la_slice(slash + 1, text.n - n - 1), &bits) || bits > most))
         return false;
-    if (out->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+    if (out->family == AF_INET6 && is_mapped(&v6, &v4)) {
         if (bits < 96)
             return false;
         out->family = AF_INET;
         bits = (uint16_t)(bits - 96);
         memset(out->ip, 0, sizeof out->ip);
-        memcpy(out->ip, v6.s6_addr + 12, 4);
+        memcpy(out->ip, &v4, sizeof v4);
     }
     out->bits = (uint8_t)bits;
     for (unsigned i = bits; i < 128; i++) /* host bits do not count: 10.1.2.3/8 is 10.0.0.0/8 */

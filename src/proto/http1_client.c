@@ -174,17 +174,9 @@ static bool head_begun(const struct la_client *c)
     return c->served == 0;
 }
 
-static uint64_t ms_since(const struct la_client *c, uint64_t since_ns)
-{
-    uint64_t now = la_loop_now_ns(c->front->env->loop);
-    return now > since_ns ? (now - since_ns) / 1000000u : 0;
-}
-
-/* Milliseconds left of ms since then; 0: it is over. */
 static uint64_t left_of(const struct la_client *c, uint64_t ms, uint64_t since_ns)
 {
-    uint64_t spent = ms_since(c, since_ns);
-    return ms > spent ? ms - spent : 0;
+    return la_ms_left(ms, la_loop_now_ns(c->front->env->loop), since_ns);
 }
 
 /* How long the request body may still take to go on: silent no longer than body_ms, and after that not below min_rate. */
@@ -468,11 +460,11 @@ static void read_early(struct la_client *c)
 /* Bytes came: it has not read its answer yet. */
 static void linger_on(struct la_client *c)
 {
-    uint64_t ms = ms_since(c, c->since_ns);
-    if (ms >= LINGER_MS)
+    uint64_t left = left_of(c, LINGER_MS, c->since_ns);
+    if (left == 0)
         end(c, false);
     else
-        la_timer_set(&c->timer, la_min64(LINGER_SILENCE_MS, LINGER_MS - ms));
+        la_timer_set(&c->timer, la_min64(LINGER_SILENCE_MS, left));
 }
 
 static void read_linger(struct la_client *c)

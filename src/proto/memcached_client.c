@@ -127,8 +127,7 @@ static void end(struct la_mclient *c, bool reset)
 /* Milliseconds left of ms since ns; 0 ms is no bound. */
 static uint64_t left_of(const struct la_mclient *c, uint64_t ms, uint64_t ns)
 {
-    uint64_t now = now_of(c), spent = now > ns ? (now - ns) / 1000000u : 0;
-    return ms == 0 ? UINT64_MAX : ms > spent ? ms - spent : 0;
+    return ms == 0 ? UINT64_MAX : la_ms_left(ms, now_of(c), ns);
 }
 
 /* How long may what it does now still take? Bytes that come put off the end of a pause, not the end of the whole. */

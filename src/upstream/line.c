@@ -213,13 +213,13 @@ static bool is_surplus(const struct la_line *l)
 static bool had_last(const struct la_line *l)
 {
     const struct la_pool *p = &l->outlet->pool;
-    return !p->draining && !is_surplus(l) && l->conn->item.requests > 0 && la_pool_had_last(p, &l->conn->item, la_now_ns(home(l)));
+    return !p->draining && l->conn->item.requests > 0 && la_pool_had_last(p, &l->conn->item, la_now_ns(home(l))) && !is_surplus(l);
 }
 
 /* Is it to end? A drained one, and one too many, goes when nothing waits. */
 static bool should_end(const struct la_line *l)
 {
-    return l->outlet->pool.draining || is_surplus(l) ? l->waiting == 0 : had_last(l);
+    return (l->waiting == 0 && (l->outlet->pool.draining || is_surplus(l))) || had_last(l);
 }
 
 /* ---- reading ---- */
